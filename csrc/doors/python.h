@@ -1,0 +1,23 @@
+// python.h - what the ops of the Python door share. Each op is in python_<op>.cc, and adds itself
+// to the module in Define<Op>.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cstddef>
+
+#include "ortho/ortho.h"
+
+namespace ortho::door {
+
+// A status as a Python exception, with the words of ortho_last_error().
+void Raise(ortho_status status);
+
+// At least `bytes` of scratch memory, aligned to 64: one block per thread, kept until the thread
+// ends. It only grows, so that steady calls never allocate.
+void* Workspace(size_t bytes);
+
+void DefinePolar(pybind11::module_& module);
+void DefineFrobeniusNorm(pybind11::module_& module);
+
+}  // namespace ortho::door
