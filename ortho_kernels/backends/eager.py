@@ -1,0 +1,120 @@
+"""Plain torch: serves every device that torch serves, and is the fallback of everything else.
+
+`exact` is a float64 SVD with the rank rule, `svd` the same in the input's own precision; the
+polynomials are in the ordinary form. Half precision is computed as float32 products of rounded
+operands, which is what "accumulated in float32" means, not by what a library does for half types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ortho_kernels.matrices import as_matrices
+from ortho_kernels.options import PolarOptions
+from ortho_kernels.tensors import check_matrices, words
+
+HALF_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def supports_polar(options: PolarOptions, x: Tensor) -> str:
+    del options
+    return "" if x.layout == torch.strided else f"it needs dense tensors, got {x.layout}"
+
+
+def supports_frobenius_norm(x: Tensor) -> str:
+    return "" if x.layout == torch.strided else f"it needs dense tensors, got {x.layout}"
+
+
+def polar(options: PolarOptions, x: Tensor, out: Tensor) -> None:
+    check_matrices("polar", "x", x)
+    out.copy_(polar_factor(options, x))
+
+
+def polar_foreach(
+    options: PolarOptions, xs: Sequence[Tensor], outs: Sequence[Tensor], row_blocks: Sequence[int]
+) -> None:
+    pairs = zip(xs, row_blocks, strict=True)
+    factors = [polar_factor(options, as_matrices(x, blocks)) for x, blocks in pairs]
+    for out, factor in zip(outs, factors, strict=True):
+        out.copy_(factor.reshape(out.shape))
+
+
+def frobenius_norm(x: Tensor, out: Tensor) -> None:
+    if x.numel() == 0:
+        out.zero_()
+        return
+    wide = x.to(torch.float64)
+    scale = power_of_two_scale(wide)
+    norm = (wide * scale[0] * scale[1]).square().sum((-2, -1)).sqrt()
+    out.copy_(norm / scale[0][..., 0, 0] / scale[1][..., 0, 0])
+
+
+def power_of_two_scale(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Two powers of two whose product brings max |x| of each float64 matrix into [1/2, 1).
+
+    Two, because one would not reach from the smallest numbers to 1. They are made from their bits:
+    a library's exp2 need not be exact, and only an exact scale leaves the bits of the result alone.
+    Zero and non-finite matrices are left as they are.
+    """
+    largest = x.abs().amax((-2, -1), keepdim=True)
+    sane = torch.isfinite(largest) & (largest > 0)
+    exponent = torch.frexp(torch.where(sane, largest, 0.5)).exponent.to(torch.int64)
+    first = torch.div(-exponent, 2, rounding_mode="floor")
+
+    def power(n: Tensor) -> Tensor:
+        return ((n + 1023) << 52).view(torch.float64)
+
+    return power(first), power(-exponent - first)
+
+
+def screened(x: Tensor) -> tuple[Tensor, Tensor]:
+    """float64 matrices of max |x| in [1/2, 1), non-finite ones as zeros, and which were finite."""
+    wide = x.to(torch.float64)
+    finite = torch.isfinite(wide).all(-1, keepdim=True).all(-2, keepdim=True)
+    wide = torch.where(finite, wide, 0.0)
+    first, second = power_of_two_scale(wide)
+    return wide * first * second, finite
+
+
+def polar_factor(options: PolarOptions, x: Tensor) -> Tensor:
+    """The polar factor of (..., m, n), in the dtype of x."""
+    if x.numel() == 0:
+        return torch.empty_like(x)
+    wide, finite = screened(x)
+    tall = x.shape[-2] > x.shape[-1]
+    if tall:  # work on the small side
+        wide = wide.mT
+    if options.method == "polynomial":
+        factor = _polynomial(options, wide)
+    else:
+        if options.method == "svd" and x.dtype != torch.float64:
+            wide = wide.to(torch.float32)
+        factor = _svd(options, wide, options.threshold(words(x.dtype)))
+    factor = torch.where(finite, factor, torch.nan)
+    factor = factor.mT if tall else factor
+    return factor.to(x.dtype)
+
+
+def _svd(options: PolarOptions, x: Tensor, rtol: float) -> Tensor:
+    u, s, vh = torch.linalg.svd(x, full_matrices=False)
+    if options.rank == "truncate":
+        u = u * (s > rtol * s[..., :1]).unsqueeze(-2)
+    factor: Tensor = u @ vh
+    return factor
+
+
+def _polynomial(options: PolarOptions, wide: Tensor) -> Tensor:
+    half = HALF_DTYPES.get(options.precision)
+
+    def rounded(matrix: Tensor) -> Tensor:
+        return matrix if half is None else matrix.to(half).to(torch.float32)
+
+    norm = torch.sqrt(wide.square().sum((-2, -1), keepdim=True))
+    x = rounded((wide / torch.where(norm > 0, norm, 1.0)).to(torch.float32))
+    for a, b, c in options.coefficients:
+        gram = rounded(x @ x.mT)
+        x = rounded(a * x + rounded(b * gram + c * (gram @ gram)) @ x)
+    return x

@@ -1,0 +1,53 @@
+"""How an op enters torch's dispatcher, and what every op's file shares.
+
+`torch.library.Library` rather than `custom_op`: the decorator's layers cost more than a whole call
+on a small matrix does here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+NAMESPACE = "ortho_kernels"
+LIBRARY = torch.library.Library(NAMESPACE, "DEF")  # type: ignore[no-untyped-call]
+
+below_autograd = torch._C._AutoDispatchBelowAutograd
+_modes = torch._C._len_torch_dispatch_stack
+_transforms = torch._C._functorch.peek_interpreter_stack
+
+
+def is_plain(x: Tensor) -> bool:
+    """Whether nothing waits below autograd: no subclass, tracing, transform or lazy sign.
+
+    Then an autograd kernel may run the op at once; a second trip through the dispatcher would cost
+    as much as the rest of a small call.
+    """
+    return type(x) is Tensor and not _modes() and _transforms() is None and not x.is_neg()
+
+
+def wants_gradient(x: Tensor) -> bool:
+    """In reverse mode, or in forward mode, where the autograd function below refuses in words."""
+    return (x.requires_grad and torch.is_grad_enabled()) or forward_ad._current_level >= 0
+
+
+def register(
+    name: str,
+    schema: str,
+    *,
+    kernel: Callable[..., Any],
+    fake: Callable[..., Any],
+    autograd: Callable[..., Any],
+) -> Callable[..., Any]:
+    """Defines `torch.ops.ortho_kernels.<name>`."""
+    library: Any = LIBRARY  # torch leaves its methods untyped
+    library.define(f"{name}{schema}", tags=(torch.Tag.pt2_compliant_tag,))
+    library.impl(name, kernel, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=library)
+    library.impl(name, autograd, "Autograd")
+    op: Callable[..., Any] = getattr(getattr(torch.ops, NAMESPACE), name).default
+    return op

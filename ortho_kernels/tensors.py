@@ -1,0 +1,50 @@
+"""Torch tensors in the words of `checks`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ortho_kernels import checks
+
+DTYPES = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
+
+
+def words(dtype_or_device: torch.dtype | torch.device) -> str:
+    """ "float32", "cuda:0"."""
+    return str(dtype_or_device).removeprefix("torch.")
+
+
+def check_tensor(op: str, name: str, x: Any) -> None:
+    """For arguments that the dispatcher would refuse in words of its own."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{op}: {name} must be a torch.Tensor, got {type(x).__name__}")
+
+
+def check_matrices(op: str, name: str, x: Tensor) -> None:
+    if x.dtype not in DTYPES or x.dim() < 2:
+        checks.check_matrices(op, name, words(x.dtype), tuple(x.shape))
+
+
+def check_all_on_meta(op: str, name: str, x: Tensor) -> None:
+    """A fake kernel that meets a real tensor was called through a meta tensor beside it."""
+    if type(x) is Tensor and x.device.type != "meta":
+        raise ValueError(f"{op}: {name} must be on meta like the others, got {x.device}")
+
+
+def layout(x: Tensor) -> checks.Layout:
+    return checks.Layout(
+        tuple(x.shape),
+        words(x.dtype),
+        words(x.device),
+        x.stride(),
+        x.element_size(),
+        x.data_ptr(),
+    )
+
+
+def fake_layout(x: Tensor) -> checks.Layout:
+    """Of a tensor without memory, for the checks that need none."""
+    return checks.Layout(tuple(x.shape), words(x.dtype), words(x.device), x.stride(), 1, 0)
