@@ -1,0 +1,1 @@
+"""What things cost: every bench checks its answer against the float64 reference before it times."""
