@@ -1,0 +1,69 @@
+// Tensors as matrices: what a kernel below the waist is given.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ortho/ortho.h"
+
+namespace ortho {
+
+enum class Dtype : int { kFloat16 = 0, kBfloat16 = 1, kFloat32 = 2, kFloat64 = 3 };
+constexpr int kDtypes = 4;
+
+inline int64_t ItemSize(Dtype dtype) {
+  return dtype == Dtype::kFloat64 ? 8 : dtype == Dtype::kFloat32 ? 4 : 2;
+}
+
+// One axis of a strided view: where element i lies, in elements from the matrix's first one. A
+// convolution's columns (channels, height, width) are one axis even where no single stride
+// describes them (channels_last, a slice): then `dims` keeps their shape and strides, outermost
+// first.
+struct Axis {
+  static constexpr int kMaxDims = 16;
+  struct Dim {
+    int64_t size, stride;
+  };
+  int64_t size = 0;
+  int64_t stride = 0;
+  int dim_count = 0;  // 0: `stride` tells all
+  Dim dims[kMaxDims];
+
+  int64_t Offset(int64_t i) const {
+    if (dim_count == 0) return i * stride;
+    int64_t offset = 0;
+    for (int d = dim_count; d-- > 0; i /= dims[d].size) offset += i % dims[d].size * dims[d].stride;
+    return offset;
+  }
+};
+
+struct Matrix {
+  char* data = nullptr;
+  Dtype dtype = Dtype::kFloat32;
+  Axis rows, columns;
+};
+
+// Reads `tensor` as matrices by the rule of ortho.h (ORTHO_VIEW_BATCH or a number of row blocks)
+// and appends them to `matrices`; empty ones are left out. The tensor has passed CheckTensor.
+void AppendMatrices(const ortho_tensor& tensor, int64_t row_blocks, std::vector<Matrix>* matrices);
+
+// What every op asks of a tensor: a floating dtype, 2 to 16 dimensions, a pointer where there are
+// elements, a size that fits. `op` and `name` are for the words.
+ortho_status CheckTensor(const char* op, const std::string& name, const ortho_tensor& tensor);
+
+// What is asked of an output beside its input: same shape, dtype and device; writable; no overlap
+// with itself, nor with x unless it is the very same view.
+ortho_status CheckOutput(const char* op, const std::string& name, const std::string& like,
+                         const ortho_tensor& out, const ortho_tensor& x);
+
+Dtype KernelDtype(ortho_dtype dtype);
+
+// The bytes that a view touches, [begin, end).
+struct Extent {
+  const char* begin;
+  const char* end;
+};
+Extent TouchedBytes(const ortho_tensor& tensor);
+
+}  // namespace ortho

@@ -1,0 +1,105 @@
+// The kernel table in plain loops: what every other row of the table is tested against, and what
+// runs on machines that have no row of their own.
+#include <cmath>
+
+#include "cpu/convert.h"
+#include "cpu/kernel_table.h"
+
+namespace ortho::cpu {
+namespace {
+
+constexpr int kVector = 4, kRows = 4, kPanel = 3 * kVector;
+
+template <typename T>
+void Product(int vectors, int64_t k, const T* a, const T* b, T alpha, const T* d, T beta, T* c) {
+  T sum[kRows][kPanel] = {};
+  const int columns = vectors * kVector;
+  for (int64_t i = 0; i < k; ++i)
+    for (int r = 0; r < kRows; ++r)
+      for (int j = 0; j < columns; ++j) sum[r][j] += a[i * kPanel + r] * b[i * kPanel + j];
+  for (int r = 0; r < kRows; ++r)
+    for (int j = 0; j < columns; ++j) {
+      const int at = r * kPanel + j;
+      c[at] = d ? sum[r][j] * alpha + d[at] * beta : sum[r][j] * alpha;
+    }
+}
+
+template <typename T>
+void Transpose(const T* source, int64_t source_stride, T* target, int64_t target_stride) {
+  T block[kVector][kVector];
+  for (int r = 0; r < kVector; ++r)
+    for (int c = 0; c < kVector; ++c) block[r][c] = source[r * source_stride + c];
+  for (int r = 0; r < kVector; ++r)
+    for (int c = 0; c < kVector; ++c) target[r * target_stride + c] = block[c][r];
+}
+
+template <typename T>
+T Cholesky(int n, T* a, T* inverse) {
+  for (int r = 0; r < n; ++r)
+    for (int c = 0; c < n; ++c) inverse[r * kPanel + c] = r == c;
+  T smallest = a[0];
+  for (int k = 0; k < n; ++k) {
+    const T pivot = a[k * kPanel + k];
+    smallest = pivot < smallest ? pivot : smallest;
+    if (!(pivot > T(0))) return pivot;
+    const T scale = T(1) / std::sqrt(pivot);
+    for (int c = 0; c < n; ++c) {
+      a[k * kPanel + c] *= scale;
+      inverse[k * kPanel + c] *= scale;
+    }
+    for (int i = k + 1; i < n; ++i) {
+      const T factor = a[k * kPanel + i];
+      for (int c = 0; c < n; ++c) {
+        a[i * kPanel + c] -= factor * a[k * kPanel + c];
+        inverse[i * kPanel + c] -= factor * inverse[k * kPanel + c];
+      }
+    }
+  }
+  return smallest;
+}
+
+template <typename T>
+void Combine(int64_t n, T alpha, const T* a, T beta, const T* b, T* c) {
+  for (int64_t i = 0; i < n; ++i) c[i] = b ? alpha * a[i] + beta * b[i] : alpha * a[i];
+}
+
+template <typename T>
+double Dot(int64_t n, const T* x, const T* y) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(y[i]);
+  return sum;
+}
+
+template <typename T>
+void Rotate(int64_t n, T c, T s, T* x, T* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    const T p = x[i], q = y[i];
+    x[i] = c * p - s * q;
+    y[i] = s * p + c * q;
+  }
+}
+
+template <typename T>
+constexpr Kernels<T> MakeKernels() {
+  return {kVector,
+          kRows,
+          kPanel,
+          Product<T>,
+          Transpose<T>,
+          Cholesky<T>,
+          Combine<T>,
+          Dot<T>,
+          Rotate<T>,
+          {Load<T, Half>, Load<T, Bfloat>, Load<T, float>, Load<T, double>},
+          {Store<T, Half>, Store<T, Bfloat>, Store<T, float>, Store<T, double>}};
+}
+
+}  // namespace
+
+const KernelTable kReferenceKernels = {"reference",
+                                       MakeKernels<float>(),
+                                       MakeKernels<double>(),
+                                       {MaxAbsHalf, MaxAbsBfloat, MaxAbsFloat, MaxAbsDouble},
+                                       {RoundToHalf, RoundToBfloat}};
+
+}  // namespace ortho::cpu

@@ -1,0 +1,132 @@
+// Products of panel matrices, all of the form A^T B, blocked for the caches.
+#pragma once
+
+#include "cpu/panels.h"
+
+namespace ortho::cpu {
+
+// A slice of A and one of B of this depth stay in the first-level cache while a tile is computed.
+template <typename T>
+constexpr int64_t kDepth = sizeof(T) == 4 ? 256 : 192;
+// Bytes of the second-level cache that a block of the streamed operand may fill.
+constexpr int64_t kBlockBytes = 256 * 1024;
+
+// Cuts `length` into equal slices near kDepth, so that no thin remainder is left.
+template <typename T>
+int64_t SliceDepth(int64_t length) {
+  if (length <= kDepth<T> + kDepth<T> / 2) return std::max<int64_t>(length, 1);
+  const int64_t slices = (length + kDepth<T> - 1) / kDepth<T>;
+  return RoundUp((length + slices - 1) / slices, 16);
+}
+
+enum class Shape {
+  kFull,
+  kUpper
+};  // kUpper: blocks on and above the diagonal; Mirror completes them
+
+// c = alpha a^T b + beta d. a: k x m, b: k x n, c and d: m x n; d may be c, or null without beta.
+template <typename T>
+void Multiply(const Kernels<T>& kernels, const Panels<T>& a, const Panels<T>& b, T alpha,
+              const Panels<T>* d, T beta, const Panels<T>& c, Shape shape = Shape::kFull) {
+  const int64_t width = c.width, tile = kernels.rows, vector = kernels.vector;
+  const int64_t depth = SliceDepth<T>(a.rows);
+  const int64_t block =
+      std::max(width, kBlockBytes / static_cast<int64_t>(sizeof(T)) / depth / width * width);
+  for (int64_t k = 0; k < a.rows; k += depth) {
+    const int64_t slice = std::min(depth, a.rows - k);
+    const Panels<T>* addend = k == 0 ? d : &c;
+    const T weight = k == 0 ? beta : T(1);
+    for (int64_t i0 = 0; i0 < c.rows; i0 += block) {
+      const int64_t i1 = std::min(c.rows, i0 + block);
+      for (int64_t j = shape == Shape::kUpper ? i0 / width * width : 0; j < c.columns; j += width) {
+        const int64_t columns = std::min(width, c.columns - j);
+        const int64_t end = shape == Shape::kUpper ? std::min(i1, j + columns) : i1;
+        for (int64_t i = i0; i < end; i += tile) {
+          // Left of the diagonal block nothing is needed: start at the vector that holds column i.
+          const int64_t skip = shape == Shape::kUpper && i > j ? (i - j) / vector * vector : 0;
+          kernels.product(static_cast<int>((columns - skip) / vector), slice, a.At(k, i),
+                          b.At(k, j + skip), alpha, addend ? addend->At(i, j + skip) : nullptr,
+                          weight, c.At(i, j + skip));
+        }
+      }
+    }
+  }
+}
+
+// c = a^T b and c = alpha a^T b + beta d, known to be symmetric: half the tiles, then the mirror.
+template <typename T>
+void MultiplySymmetric(const Kernels<T>& kernels, const Panels<T>& a, const Panels<T>& b,
+                       const Panels<T>& c) {
+  Multiply<T>(kernels, a, b, T(1), nullptr, T(0), c, Shape::kUpper);
+  Mirror(kernels, c);
+}
+template <typename T>
+void MultiplySymmetric(const Kernels<T>& kernels, const Panels<T>& a, const Panels<T>& b, T alpha,
+                       const Panels<T>& d, T beta, const Panels<T>& c) {
+  Multiply(kernels, a, b, alpha, &d, beta, c, Shape::kUpper);
+  Mirror(kernels, c);
+}
+
+// g = (scale x)(scale x)^T on the small side, rows and columns beyond it zero.
+template <typename T>
+void Gram(const Kernels<T>& kernels, const StoredMatrix& x, T scale, const Panels<T>& g,
+          Scratch& scratch) {
+  const size_t mark = scratch.used();
+  const int64_t depth = SliceDepth<T>(x.large);
+  Panels<T> slice = Panels<T>::Take(kernels, depth, g.columns, scratch);
+  T* staging = scratch.Take<T>(StagingElements(kernels, depth));
+  if (!scratch.measuring()) {
+    for (int64_t l = 0; l < x.large; l += depth) {
+      slice.rows = std::min(depth, x.large - l);
+      Pack(kernels, x.data, x.dtype, x.stride, x.large_is_contiguous, l, slice.rows, 0, x.small,
+           scale, slice, staging);
+      Multiply(kernels, slice, slice, T(1), l > 0 ? &g : nullptr, T(1), g, Shape::kUpper);
+    }
+    Mirror(kernels, g);
+  }
+  scratch.Release(mark);
+}
+
+// out = alpha p^T (scale x) + beta (scale x), p square on the small side; out may be x itself, for
+// the columns of a block are packed before they are written. beta needs an out that is contiguous
+// along the large side.
+template <typename T>
+void Apply(const Kernels<T>& kernels, const Panels<T>& p, T alpha, const StoredMatrix& x, T scale,
+           T beta, const StoredMatrix& out, Scratch& scratch) {
+  const size_t mark = scratch.used();
+  const int64_t width = kernels.panel, tile = kernels.rows, depth = p.rows;
+  const int64_t fitting = kBlockBytes / static_cast<int64_t>(sizeof(T)) / depth / width * width;
+  const int64_t block = std::clamp<int64_t>(fitting, width, RoundUp(x.large, width));
+  Panels<T> slice = Panels<T>::Take(kernels, depth, block, scratch);
+  T* staging = scratch.Take<T>(StagingElements(kernels, depth));
+  if (!scratch.measuring()) {
+    const auto store = kernels.store[static_cast<int>(out.dtype)];
+    const int64_t item = ItemSize(out.dtype);
+    alignas(64) T buffer[8 * 48];
+    for (int64_t l = 0; l < x.large; l += block) {
+      const int64_t here = std::min(block, x.large - l);
+      slice.columns = PaddedSide(kernels, here);
+      Pack(kernels, x.data, x.dtype, x.stride, !x.large_is_contiguous, 0, x.small, l, here, scale,
+           slice, staging);
+      // The side that is contiguous in `out` runs along the panels of the product.
+      const Panels<T>& along_rows = out.large_is_contiguous ? p : slice;
+      const Panels<T>& along_columns = out.large_is_contiguous ? slice : p;
+      const int64_t rows = out.large_is_contiguous ? x.small : here;
+      const int64_t columns = out.large_is_contiguous ? here : x.small;
+      char* origin = out.data + (out.large_is_contiguous ? l : l * out.stride) * item;
+      for (int64_t r = 0; r < rows; r += tile) {
+        for (int64_t c = 0; c < columns; c += width) {
+          const int64_t valid = std::min(width, columns - c);
+          kernels.product(static_cast<int>(RoundUp(valid, kernels.vector) / kernels.vector), depth,
+                          along_rows.At(0, r), along_columns.Panel(c), alpha,
+                          beta != T(0) ? slice.At(r, c) : nullptr, beta, buffer);
+          store(std::min(tile, rows - r), valid, buffer, width,
+                origin + (r * out.stride + c) * item, out.stride);
+        }
+      }
+    }
+  }
+  scratch.Release(mark);
+}
+
+}  // namespace ortho::cpu

@@ -1,0 +1,172 @@
+#include "cpu/polar.h"
+
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "cpu/thread_pool.h"
+
+namespace ortho::cpu {
+namespace {
+
+// Below this many multiplications a thread is not worth waking.
+constexpr double kWorthAThread = 2e5;
+
+double Cost(const PolarPair& pair) {
+  const double a = static_cast<double>(pair.x.rows.size),
+               b = static_cast<double>(pair.x.columns.size);
+  const double small = std::min(a, b), large = std::max(a, b);
+  return small * small * (3 * large + 10 * small);
+}
+
+// The shorter axis is the small side; rows, where they are equal.
+bool RowsAreSmall(const Matrix& matrix) { return matrix.rows.size <= matrix.columns.size; }
+
+// Whether `matrix` is already as the kernels like it: one axis of unit stride, a single stride for
+// the other. Fills `stored` if so.
+bool AsStored(const Matrix& matrix, StoredMatrix* stored) {
+  const Axis& small = RowsAreSmall(matrix) ? matrix.rows : matrix.columns;
+  const Axis& large = RowsAreSmall(matrix) ? matrix.columns : matrix.rows;
+  if (small.dim_count > 0 || large.dim_count > 0) return false;
+  const bool large_unit = large.stride == 1 || large.size == 1;
+  const bool small_unit = small.stride == 1 || small.size == 1;
+  if (!large_unit && !small_unit) return false;
+  *stored = {matrix.data, matrix.dtype, small.size,
+             large.size,  large_unit,   large_unit ? small.stride : large.stride};
+  return true;
+}
+
+StoredMatrix Contiguous(char* data, const Matrix& like) {
+  const int64_t small = std::min(like.rows.size, like.columns.size);
+  const int64_t large = std::max(like.rows.size, like.columns.size);
+  return {data, like.dtype, small, large, true, large};
+}
+
+// Element by element between any strides and a contiguous copy; the slow road for awkward layouts.
+template <bool kGather>
+void Transfer(const Matrix& matrix, const StoredMatrix& copy) {
+  const Axis& small = RowsAreSmall(matrix) ? matrix.rows : matrix.columns;
+  const Axis& large = RowsAreSmall(matrix) ? matrix.columns : matrix.rows;
+  const int64_t item = ItemSize(matrix.dtype);
+  for (int64_t s = 0; s < small.size; ++s) {
+    char* row = matrix.data + small.Offset(s) * item;
+    char* contiguous = copy.data + s * copy.stride * item;
+    for (int64_t l = 0; l < large.size; ++l, contiguous += item) {
+      char* element = row + large.Offset(l) * item;
+      std::memcpy(kGather ? contiguous : element, kGather ? element : contiguous,
+                  static_cast<size_t>(item));
+    }
+  }
+}
+
+double MaxAbs(const KernelTable& table, const StoredMatrix& x) {
+  const auto max_abs = table.max_abs[static_cast<int>(x.dtype)];
+  const int64_t rows = x.large_is_contiguous ? x.small : x.large;
+  const int64_t length = x.large_is_contiguous ? x.large : x.small;
+  if (x.stride == length) return max_abs(rows * length, x.data);
+  double largest = 0;
+  for (int64_t r = 0; r < rows; ++r)
+    largest = std::max(largest, max_abs(length, x.data + r * x.stride * ItemSize(x.dtype)));
+  return largest;
+}
+
+void Fill(const KernelTable& table, const StoredMatrix& out, double value) {
+  const int64_t rows = out.large_is_contiguous ? out.small : out.large;
+  const int64_t length = out.large_is_contiguous ? out.large : out.small;
+  const auto store = table.f64.store[static_cast<int>(out.dtype)];
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < length; ++c)
+      store(1, 1, &value, 1, out.data + (r * out.stride + c) * ItemSize(out.dtype), 1);
+}
+
+// The power of two that brings `largest` into [1, 2); short of that where float64 has no such
+// power.
+double PowerOfTwoScale(double largest) {
+  return std::ldexp(1.0, std::min(-std::ilogb(largest), 1000));
+}
+
+void PolarMatrix(const KernelTable& table, const ortho_polar_options& options,
+                 const PolarPair& pair, Scratch& scratch) {
+  StoredMatrix x, out;
+  const int64_t bytes = pair.x.rows.size * pair.x.columns.size * ItemSize(pair.x.dtype);
+  const bool gather = !AsStored(pair.x, &x), scatter = !AsStored(pair.out, &out);
+  // One copy serves both ends, for a method may work in place.
+  char* copy = gather || scatter ? scratch.Take<char>(bytes) : nullptr;
+  if (gather) x = Contiguous(copy, pair.x);
+  if (scatter) out = Contiguous(copy, pair.x);
+  const bool exact = options.method == ORTHO_POLAR_EXACT;
+  const auto run = [&](double scale) {
+    (exact ? ExactPolar : PolynomialPolar)(table, options, x, scale, out, scratch);
+  };
+  if (scratch.measuring()) return run(1);
+
+  if (gather) Transfer<true>(pair.x, x);
+  const double largest = MaxAbs(table, x);
+  if (!std::isfinite(largest))
+    Fill(table, out, std::numeric_limits<double>::quiet_NaN());
+  else if (largest > 0)
+    run(PowerOfTwoScale(largest));
+  else if (exact && options.rank == ORTHO_RANK_COMPLETE)
+    run(0);
+  else
+    Fill(table, out, 0);
+  if (scatter) Transfer<false>(pair.out, out);
+}
+
+size_t ScratchPerThread(const KernelTable& table, const ortho_polar_options& options,
+                        const std::vector<PolarPair>& pairs) {
+  size_t most = 0;
+  int64_t rows = -1, columns = -1;
+  for (const PolarPair& pair : pairs) {
+    // Stacks repeat a shape and a layout: measure it once.
+    StoredMatrix ignored;
+    const bool simple = AsStored(pair.x, &ignored) && AsStored(pair.out, &ignored);
+    if (simple && pair.x.rows.size == rows && pair.x.columns.size == columns) continue;
+    if (simple) rows = pair.x.rows.size, columns = pair.x.columns.size;
+    Scratch measure;
+    PolarMatrix(table, options, pair, measure);
+    most = std::max(most, measure.peak());
+  }
+  return RoundUp(static_cast<int64_t>(most), Scratch::kAlignment);
+}
+
+int Workers(const std::vector<PolarPair>& pairs) {
+  double cost = 0;
+  for (const PolarPair& pair : pairs) cost += Cost(pair);
+  const double useful = std::min<double>(static_cast<double>(pairs.size()), cost / kWorthAThread);
+  return static_cast<int>(std::clamp<double>(useful, 1, NumThreads()));
+}
+
+}  // namespace
+
+size_t PolarWorkspace(const KernelTable& table, const ortho_polar_options& options,
+                      const std::vector<PolarPair>& pairs) {
+  const size_t each = ScratchPerThread(table, options, pairs);
+  return each == 0 ? 0 : each * static_cast<size_t>(Workers(pairs)) + Scratch::kAlignment;
+}
+
+bool PolarAll(const KernelTable& table, const ortho_polar_options& options,
+              const std::vector<PolarPair>& pairs, void* workspace, size_t workspace_bytes) {
+  const size_t each = ScratchPerThread(table, options, pairs);
+  int workers = Workers(pairs);
+  char* base = nullptr;
+  if (each > 0) {
+    const uintptr_t address = reinterpret_cast<uintptr_t>(workspace);
+    const size_t skip = (Scratch::kAlignment - address % Scratch::kAlignment) % Scratch::kAlignment;
+    if (workspace == nullptr || workspace_bytes < skip + each) return false;
+    base = static_cast<char*>(workspace) + skip;
+    workers = static_cast<int>(
+        std::min<size_t>(static_cast<size_t>(workers), (workspace_bytes - skip) / each));
+  }
+  std::vector<int64_t> order(pairs.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return Cost(pairs[a]) > Cost(pairs[b]); });
+  ParallelFor(static_cast<int64_t>(pairs.size()), workers, [&](int64_t i, int worker) {
+    Scratch scratch(base + each * static_cast<size_t>(worker));
+    PolarMatrix(table, options, pairs[order[i]], scratch);
+  });
+  return true;
+}
+
+}  // namespace ortho::cpu

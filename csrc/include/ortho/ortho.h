@@ -1,0 +1,143 @@
+/* ortho.h - the C ABI of ortho-kernels, all of it on one page.
+ *
+ * The waist of the package: strided tensor views in, a status out. The caller owns every byte
+ * (inputs, outputs, workspace) and names the stream. No framework type appears here, and nothing
+ * throws.
+ *
+ *   ortho_polar_options options = ORTHO_POLAR_OPTIONS_DEFAULT;
+ *   size_t bytes;
+ *   if (ortho_polar_workspace(&options, x, NULL, count, &bytes)) puts(ortho_last_error());
+ *   if (ortho_polar(&options, x, out, NULL, count, workspace, bytes, NULL))
+ * puts(ortho_last_error());
+ *
+ * Compiles alone as C99 and as C++17.
+ */
+#ifndef ORTHO_ORTHO_H_
+#define ORTHO_ORTHO_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define ORTHO_API __declspec(dllexport)
+#else
+#define ORTHO_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ORTHO_VERSION_MAJOR 0
+#define ORTHO_VERSION_MINOR 1
+#define ORTHO_VERSION_PATCH 0
+/* Raised by one whenever a struct or a signature on this page changes. */
+#define ORTHO_ABI_VERSION 1
+
+ORTHO_API int32_t ortho_abi_version(void);
+ORTHO_API const char* ortho_version(void); /* "0.1.0" */
+
+/* ---- Status -------------------------------------------------------------------------------------
+ * Every function that can fail returns one of these. The words are in ortho_last_error(), which is
+ * per thread and valid until that thread's next call. */
+typedef int32_t ortho_status;
+enum {
+  ORTHO_OK = 0,
+  ORTHO_VALUE_ERROR = 1,   /* a shape, a size, an option: Python's ValueError */
+  ORTHO_TYPE_ERROR = 2,    /* a dtype: Python's TypeError */
+  ORTHO_RUNTIME_ERROR = 3, /* the device, the driver, memory: Python's RuntimeError */
+};
+ORTHO_API const char* ortho_last_error(void);
+
+/* ---- Tensors ------------------------------------------------------------------------------------
+ * Type and device codes are DLPack's numbers, so a door copies them through unchanged. */
+enum {
+  ORTHO_DTYPE_INT = 0,
+  ORTHO_DTYPE_UINT = 1,
+  ORTHO_DTYPE_FLOAT = 2,
+  ORTHO_DTYPE_BFLOAT = 4,
+  ORTHO_DTYPE_COMPLEX = 5,
+  ORTHO_DTYPE_BOOL = 6
+};
+enum { ORTHO_DEVICE_CPU = 1, ORTHO_DEVICE_CUDA = 2 };
+
+typedef struct ortho_dtype {
+  uint8_t code; /* ORTHO_DTYPE_* */
+  uint8_t bits;
+  uint16_t lanes; /* 1 */
+} ortho_dtype;
+
+typedef struct ortho_tensor {
+  void* data;           /* the first element, any byte offset already added */
+  const int64_t* shape; /* ndim entries */
+  const int64_t*
+      strides; /* ndim entries, in elements, zero and negative allowed; NULL: row-major */
+  int32_t ndim;
+  ortho_dtype dtype;
+  int32_t device_type; /* ORTHO_DEVICE_* */
+  int32_t device_id;
+  int32_t read_only; /* non-zero: refused as an output */
+} ortho_tensor;
+
+/* ---- Op: polar ----------------------------------------------------------------------------------
+ * The polar factor U V^T of every matrix of `count` tensors, mixed shapes and dtypes, in one call.
+ */
+enum { ORTHO_POLAR_EXACT = 0, ORTHO_POLAR_POLYNOMIAL = 1 };
+enum { ORTHO_RANK_TRUNCATE = 0, ORTHO_RANK_COMPLETE = 1 };
+enum { ORTHO_PRECISION_FLOAT32 = 0, ORTHO_PRECISION_FLOAT16 = 1, ORTHO_PRECISION_BFLOAT16 = 2 };
+
+typedef struct ortho_polar_options {
+  int32_t method;    /* ORTHO_POLAR_* */
+  int32_t rank;      /* ORTHO_RANK_*, exact only */
+  int32_t precision; /* ORTHO_PRECISION_*, polynomial only */
+  double rtol; /* exact only: singular values <= rtol * sigma_1 are dropped; negative: 4 eps of
+                  the input type (of float32 for narrower types) */
+  const double* coefficients; /* polynomial only: (steps, 3) row-major; step: a x + b x^3 + c x^5 */
+  int64_t steps;
+} ortho_polar_options;
+#define ORTHO_POLAR_OPTIONS_DEFAULT \
+  {ORTHO_POLAR_EXACT, ORTHO_RANK_TRUNCATE, ORTHO_PRECISION_FLOAT32, -1.0, NULL, 0}
+
+/* How a tensor is read as matrices: row_blocks[i] (NULL: ORTHO_VIEW_BATCH for all) is
+ *   ORTHO_VIEW_BATCH  the last two dimensions are the matrix, the leading ones a batch;
+ *   k >= 1            flattened from dimension 1, then cut into k equal blocks of rows (1 =
+ * "flatten", the thesis's reading of a convolution; k = attention heads). */
+enum { ORTHO_VIEW_BATCH = 0 };
+
+/* Bytes of scratch memory that ortho_polar needs for these arguments with the current thread count.
+ */
+ORTHO_API ortho_status ortho_polar_workspace(const ortho_polar_options* options,
+                                             const ortho_tensor* inputs, const int64_t* row_blocks,
+                                             int64_t count, size_t* bytes);
+/* outputs[i] has the shape, dtype and device of inputs[i]; it may be the same memory with the same
+ * strides, and may not overlap an input in any other way. stream: a cudaStream_t, NULL on a CPU.
+ * A matrix that holds a NaN or an Inf comes back all NaN; that is not an error. */
+ORTHO_API ortho_status ortho_polar(const ortho_polar_options* options, const ortho_tensor* inputs,
+                                   const ortho_tensor* outputs, const int64_t* row_blocks,
+                                   int64_t count, void* workspace, size_t workspace_bytes,
+                                   void* stream);
+
+/* ---- Op: frobenius_norm -------------------------------------------------------------------------
+ * sqrt(sum x^2) over the last two dimensions, scaled by the power of two of max |x| so that no
+ * square under- or overflows. x: (..., m, n); out: (...) float64, contiguous. Needs no workspace.
+ */
+ORTHO_API ortho_status ortho_frobenius_norm(const ortho_tensor* x, const ortho_tensor* out,
+                                            void* stream);
+
+/* ---- Threads and build
+ * --------------------------------------------------------------------------*/
+ORTHO_API ortho_status ortho_set_num_threads(int32_t threads); /* >= 1 */
+ORTHO_API int32_t ortho_get_num_threads(void);
+
+/* The CPU kernels that run ("avx512", "avx2", "baseline", "reference"), chosen at the first call
+ * from the machine, or from the environment variable ORTHO_ISA; NULL with an error if that names
+ * one that this machine or build does not have. */
+ORTHO_API const char* ortho_isa(void);
+ORTHO_API const char* ortho_cuda_archs(
+    void); /* "80;90a;100a;120a;compute_80", "" if CUDA was not built */
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+#endif /* ORTHO_ORTHO_H_ */
