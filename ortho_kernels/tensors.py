@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,6 +27,20 @@ def check_tensor(op: str, name: str, x: Any) -> None:
 def check_matrices(op: str, name: str, x: Tensor) -> None:
     if x.dtype not in DTYPES or x.dim() < 2:
         checks.check_matrices(op, name, words(x.dtype), tuple(x.shape))
+
+
+def check_inputs(op: str, tensors: Sequence[Tensor], row_blocks: Sequence[int]) -> None:
+    """The inputs of a call on many tensors."""
+    if len(row_blocks) != len(tensors):
+        raise ValueError(
+            f"{op}: row_blocks must have length {len(tensors)} like tensors, got {len(row_blocks)}"
+        )
+    for i, (tensor, blocks) in enumerate(zip(tensors, row_blocks, strict=True)):
+        check_matrices(op, f"tensors[{i}]", tensor)
+        if blocks < 0:
+            raise ValueError(f"{op}: row_blocks[{i}] must be >= 0, got {blocks}")
+        if blocks > 1:
+            checks.check_row_blocks(op, f"tensors[{i}]", tuple(tensor.shape), blocks)
 
 
 def check_all_on_meta(op: str, name: str, x: Tensor) -> None:

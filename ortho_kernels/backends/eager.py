@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ortho_kernels.matrices import as_matrices
 from ortho_kernels.options import PolarOptions
-from ortho_kernels.tensors import check_matrices, words
+from ortho_kernels.tensors import check_inputs, check_matrices, words
 
 HALF_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -36,6 +36,7 @@ def polar(options: PolarOptions, x: Tensor, out: Tensor) -> None:
 def polar_foreach(
     options: PolarOptions, xs: Sequence[Tensor], outs: Sequence[Tensor], row_blocks: Sequence[int]
 ) -> None:
+    check_inputs("polar_foreach", xs, row_blocks)
     pairs = zip(xs, row_blocks, strict=True)
     factors = [polar_factor(options, as_matrices(x, blocks)) for x, blocks in pairs]
     for out, factor in zip(outs, factors, strict=True):

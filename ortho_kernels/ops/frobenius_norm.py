@@ -77,12 +77,12 @@ class _FrobeniusNorm(torch.autograd.Function):
 
 
 def _autograd(x: Tensor, *, backend: str | None = None) -> Tensor:
+    if registry.is_plain(x):
+        return _kernel(x, backend)
     if registry.wants_gradient(x):
         tensors.check_matrices("frobenius_norm", "x", x)
         norm: Tensor = _FrobeniusNorm.apply(x, backend)  # type: ignore[no-untyped-call]
         return norm
-    if registry.is_plain(x):
-        return _kernel(x, backend)
     with registry.below_autograd():
         out: Tensor = _op(x, backend=backend)
     return out

@@ -107,8 +107,8 @@ def _fake_out(x: Tensor, out: Tensor, *args: Any, **kwargs: Any) -> None:
 # ---- Backend order ------------------------------------------------------------------------------
 
 BACKENDS: dict[str, Any] = {"native": native, "eager": eager}
-_DEFAULTS = resolve("polar")
-_ORDER = ((native.supports_polar, native.polar), (eager.supports_polar, eager.polar))
+_DEFAULT, _ = resolve("polar")
+_ORDER = tuple((one.supports_polar, one.polar) for one in BACKENDS.values())
 
 
 def _serve(options: PolarOptions, backend: str | None, x: Tensor, out: Tensor) -> None:
@@ -164,12 +164,12 @@ class _Polar(torch.autograd.Function):
 
 
 def _autograd(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    if registry.is_plain(x):
+        return _kernel(x, *args, **kwargs) if args or kwargs else _run(x, _DEFAULT, None)
     if registry.wants_gradient(x):
         tensors.check_matrices("polar", "x", x)
         factor: Tensor = _Polar.apply(x, args, kwargs)  # type: ignore[no-untyped-call]
         return factor
-    if registry.is_plain(x):
-        return _run(x, *(resolve("polar", *args, **kwargs) if args or kwargs else _DEFAULTS))
     with registry.below_autograd():
         out: Tensor = _op(x, *args, **kwargs)
     return out

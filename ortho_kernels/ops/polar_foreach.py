@@ -16,7 +16,7 @@ from ortho_kernels.ops.polar import BACKENDS, OPTIONS, resolve
 from ortho_kernels.options import PolarOptions, given
 from ortho_kernels.tensors import (
     check_all_on_meta,
-    check_matrices,
+    check_inputs,
     check_tensor,
     fake_layout,
     layout,
@@ -129,25 +129,11 @@ SCHEMA_OUT = f"(Tensor[] tensors, Tensor(a!)[] out, int[] row_blocks, {OPTIONS})
 # ---- Fake ---------------------------------------------------------------------------------------
 
 
-def _check_inputs(tensors: Sequence[Tensor], row_blocks: Sequence[int]) -> None:
-    if len(row_blocks) != len(tensors):
-        raise ValueError(
-            f"{NAME}: row_blocks must have length {len(tensors)} like tensors, "
-            f"got {len(row_blocks)}"
-        )
-    for i, (tensor, blocks) in enumerate(zip(tensors, row_blocks, strict=True)):
-        check_matrices(NAME, f"tensors[{i}]", tensor)
-        if blocks > 1:
-            checks.check_row_blocks(NAME, f"tensors[{i}]", tuple(tensor.shape), blocks)
-        elif blocks < 0:
-            raise ValueError(f"{NAME}: row_blocks[{i}] must be >= 0, got {blocks}")
-
-
 def _fake(
     tensors: Sequence[Tensor], row_blocks: Sequence[int], *args: Any, **kwargs: Any
 ) -> list[Tensor]:
     resolve(NAME, *args, **kwargs)
-    _check_inputs(tensors, row_blocks)
+    check_inputs(NAME, tensors, row_blocks)
     for i, tensor in enumerate(tensors):
         check_all_on_meta(NAME, f"tensors[{i}]", tensor)
     return matrices.empty_outputs(tensors)
@@ -161,7 +147,7 @@ def _fake_out(
     **kwargs: Any,
 ) -> None:
     resolve(NAME, *args, **kwargs)
-    _check_inputs(tensors, row_blocks)
+    check_inputs(NAME, tensors, row_blocks)
     for i, (one, tensor) in enumerate(zip(out, tensors, strict=True)):
         check_all_on_meta(NAME, f"tensors[{i}]", tensor)
         like = fake_layout(tensor)
@@ -178,13 +164,15 @@ def _serve(
     outs: Sequence[Tensor],
     row_blocks: Sequence[int],
 ) -> None:
-    """Each backend serves, in one call, all tensors that none before it could."""
+    """Each backend serves, in one call, all tensors that none before it could, and checks them."""
     left = list(range(len(xs)))
     for name in BACKENDS if backend is None else (backend,):
         reasons = [BACKENDS[name].supports_polar(options, xs[i]) for i in left]
         mine = [i for i, reason in zip(left, reasons, strict=True) if not reason]
         if backend is not None and len(mine) < len(left):
             checks.refuse_backend(NAME, name, next(filter(None, reasons)))
+        if len(mine) != len(xs):  # while the names of tensors still count from the caller's list
+            check_inputs(NAME, xs, row_blocks)
         if len(mine) == len(xs):
             BACKENDS[name].polar_foreach(options, xs, outs, row_blocks)
         elif mine:
@@ -203,7 +191,6 @@ def _kernel(
     tensors: Sequence[Tensor], row_blocks: Sequence[int], *args: Any, **kwargs: Any
 ) -> list[Tensor]:
     options, backend = resolve(NAME, *args, **kwargs)
-    _check_inputs(tensors, row_blocks)
     outs = matrices.empty_outputs(tensors)
     _serve(options, backend, tensors, outs, row_blocks)
     return outs
@@ -217,7 +204,7 @@ def _kernel_out(
     **kwargs: Any,
 ) -> None:
     options, backend = resolve(NAME, *args, **kwargs)
-    _check_inputs(tensors, row_blocks)
+    check_inputs(NAME, tensors, row_blocks)
     _check_outs(out, tensors)
     xs, outs = [layout(x) for x in tensors], [layout(x) for x in out]
     for i, (one, x) in enumerate(zip(outs, xs, strict=True)):
@@ -235,7 +222,7 @@ def _differentiable(
     """The same as one `polar` per tensor, which carries the gradient."""
     options, _ = resolve(NAME, *args, **kwargs)
     polar_gradient.check_differentiable(NAME, options)
-    _check_inputs(tensors, row_blocks)
+    check_inputs(NAME, tensors, row_blocks)
     return [
         torch.ops.ortho_kernels.polar(
             matrices.as_matrices(tensor, blocks), *args, **kwargs
@@ -247,6 +234,8 @@ def _differentiable(
 def _autograd(
     tensors: Sequence[Tensor], row_blocks: Sequence[int], *args: Any, **kwargs: Any
 ) -> list[Tensor]:
+    if all(map(registry.is_plain, tensors)):
+        return _kernel(tensors, row_blocks, *args, **kwargs)
     if any(map(registry.wants_gradient, tensors)):
         return _differentiable(tensors, row_blocks, *args, **kwargs)
     with registry.below_autograd():

@@ -22,16 +22,22 @@ _transforms = torch._C._functorch.peek_interpreter_stack
 
 
 def is_plain(x: Tensor) -> bool:
-    """Whether nothing waits below autograd: no subclass, tracing, transform or lazy sign.
+    """Whether no gradient is wanted and nothing waits below autograd: no subclass, tracing,
+    transform or lazy sign.
 
     Then an autograd kernel may run the op at once; a second trip through the dispatcher would cost
-    as much as the rest of a small call.
+    as much as the rest of a small call. One function, because each call of one counts here.
     """
-    return type(x) is Tensor and not _modes() and _transforms() is None and not x.is_neg()
+    return (
+        type(x) is Tensor
+        and not (x.requires_grad or x.is_neg() or _modes())
+        and forward_ad._current_level < 0
+        and _transforms() is None
+    )
 
 
 def wants_gradient(x: Tensor) -> bool:
-    """In reverse mode, or in forward mode, where the autograd function below refuses in words."""
+    """In reverse mode, or in forward mode, where the autograd functions refuse in words."""
     return (x.requires_grad and torch.is_grad_enabled()) or forward_ad._current_level >= 0
 
 
