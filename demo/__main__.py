@@ -87,19 +87,20 @@ def main(arguments: list[str] | None = None) -> None:
     chosen.out.mkdir(parents=True, exist_ok=True)
     table = report.table(runs, steps_per_epoch)
     numbers = report.as_json(runs, settings, steps_per_epoch, machine.describe())
-    (chosen.out / "table.md").write_text(table + "\n", encoding="utf-8")
+    text = f"{table}\n\n{_notes(numbers, seconds)}\n"
+    (chosen.out / "table.md").write_text(text, encoding="utf-8")
     (chosen.out / "results.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
     draw(runs, settings, chosen.out / "digits.png")
-    print(f"\n{table}\n\n{_notes(numbers, seconds)}")
-    print(f"Written to {chosen.out}: digits.png (look at it), table.md, results.json")
+    print(f"\n{text}\nWritten to {chosen.out}: digits.png (look at it), table.md, results.json")
 
 
 def _notes(numbers: dict[str, Any], seconds: float) -> str:
     where, settings = numbers["machine"], numbers["settings"]
+    isa, seeds = where["ortho_kernels"]["isa"], settings["seeds"]
     return (
-        f"± is one standard error over {settings['seeds']} seed(s); times are medians (quartiles)\n"
-        f"on {where['processor']}, {where['torch_threads']} thread(s), torch {where['torch']}; "
-        f"trained in {seconds:.0f} s."
+        f"± is one standard error over {seeds} seed(s); times are medians (quartiles).\n"
+        f"{where['date']}, {where['processor']}, {where['torch_threads']} thread(s), "
+        f"torch {where['torch']}, native kernels: {isa}; trained in {seconds:.0f} s."
     )
 
 

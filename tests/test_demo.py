@@ -72,7 +72,9 @@ def _no_constant(word: str) -> None:
 
 
 def test_table_has_a_column_per_optimiser_and_a_row_per_question(outcome: Outcome) -> None:
-    lines = (outcome.folder / "table.md").read_text().splitlines()
+    text = (outcome.folder / "table.md").read_text()
+    assert text in outcome.printed
+    lines = [line for line in text.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0] == ["", "SGDM", "Orthogonal-SGDM"]
     assert {len(row) for row in cells} == {3}
@@ -88,7 +90,6 @@ def test_table_has_a_column_per_optimiser_and_a_row_per_question(outcome: Outcom
         "orthogonalisation, ms",
         "overhead, % of a plain step",
     ]
-    assert all(line in outcome.printed for line in lines)
 
 
 def test_numbers_agree_with_the_curves_that_they_come_from(outcome: Outcome) -> None:
