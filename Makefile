@@ -11,6 +11,7 @@ VENV ?= .venv
 PIP_FLAGS ?=
 PYTEST_FLAGS ?=
 DEMO_FLAGS ?=
+BENCH_FLAGS ?=
 
 ifeq ($(INSTALL),no)
   RUN := $(PYTHON)
@@ -68,7 +69,8 @@ format: $(READY) ## rewrite Python and C++ files the way lint wants them
 	clang-format -i $(CXX_FILES)
 
 bench: $(READY) ## what orthogonalisation costs on this machine
-	$(RUN) -m pytest bench $(PYTEST_FLAGS)
+	$(RUN) -m bench.door
+	$(RUN) -m pytest bench/polar.py $(BENCH_FLAGS)
 
 dist: $(READY) ## sdist and wheel in dist/
 	$(RUN) -m build
