@@ -41,6 +41,12 @@ const typename VectorOf<T>::V& At(const T* p) {
   return *reinterpret_cast<const typename VectorOf<T>::V*>(p);
 }
 
+// x - 0 is x for every x, and compilers know it; 0 + x is not (for -0), and costs an addition.
+template <typename T>
+inline typename VectorOf<T>::V Broadcast(T x) {
+  return x - typename VectorOf<T>::V{};
+}
+
 template <typename T, int kVectors>
 inline __attribute__((always_inline)) void ProductTile(int64_t k, const T* __restrict a,
                                                        const T* __restrict b, T alpha, const T* d,
@@ -52,7 +58,7 @@ inline __attribute__((always_inline)) void ProductTile(int64_t k, const T* __res
     V right[kVectors];
     ORTHO_UNROLL for (int v = 0; v < kVectors; ++v) right[v] = At(b + v * kW);
     ORTHO_UNROLL for (int r = 0; r < kRows<T>; ++r) {
-      const V left = V{} + a[r];
+      const V left = Broadcast(a[r]);
       ORTHO_UNROLL for (int v = 0; v < kVectors; ++v) sum[r][v] += left * right[v];
     }
   }
@@ -135,7 +141,7 @@ T CholeskyTile(T* a, T* inverse) {
       m[v] = At(inverse_row + v * kW) *= scale;
     }
     for (int i = k + 1; i < kN; ++i) {
-      const V factor = V{} + row[i];
+      const V factor = Broadcast(row[i]);
       ORTHO_UNROLL for (int v = 0; v < kVectors; ++v) {
         At(a + i * kStride + v * kW) -= factor * u[v];
         At(inverse + i * kStride + v * kW) -= factor * m[v];
