@@ -6,7 +6,8 @@
 
 An answer is checked against the float64 reference before it is timed: the exact methods against the
 exact factor, a polynomial against the float64 run of the same polynomial. How far each is from the
-exact factor goes into the record (``--benchmark-json FILE``) beside its time.
+exact factor goes into the record (``--benchmark-json FILE``) beside its time; bench/table.py makes a
+table of that record.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def bench_polar(benchmark: BenchmarkFixture, model: str, way: str, condition: fl
     elif way not in POLYNOMIALS:
         assert distance <= (EXACT_ERROR if way == "exact" else condition * 1e-6)
     benchmark.group = f"{model}, {len(gradients)} matrices, {torch.get_num_threads()} thread(s)"
-    benchmark.extra_info |= {"error": distance, "condition": condition, **_versions()}
+    benchmark.extra_info |= {"error": distance, "condition": condition}
+    benchmark.extra_info |= {"torch": torch.__version__, "isa": ok.build_info()["isa"]}
     benchmark(WAYS[way], gradients)
 
 
@@ -94,7 +96,3 @@ def _exact(model: str, condition: float) -> Matrices:
 def _polynomial(model: str, condition: float, name: str) -> Matrices:
     table, gradients = POLYNOMIALS[name], _gradients(model, condition)
     return [reference.polynomial(g.flatten(1).numpy(), table) for g in gradients]
-
-
-def _versions() -> dict[str, str]:
-    return {"torch": torch.__version__, "ortho_kernels": ok.__version__}

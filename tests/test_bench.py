@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 import pytest
 
-from bench import gradients, shapes
+from bench import gradients, shapes, table
 
 # Matrices, weights of convolutions and linear layers, and the sum of min(rows, columns).
 PUBLISHED = {
@@ -42,3 +42,22 @@ def test_planted_spectra_are_there() -> None:
         planted = np.geomspace(1, 1e-4, len(sigma))
         moved = 2.0**-24 * np.linalg.norm(planted)
         np.testing.assert_allclose(sigma, planted, rtol=0, atol=moved + 1e-12)
+
+
+def test_table_shows_medians_and_ratios() -> None:
+    def entry(group: str, way: str, median: float) -> dict[str, object]:
+        return {"group": group, "params": {"way": way}, "stats": {"median": median}}
+
+    record = {
+        "benchmarks": [
+            entry("small", "torch.linalg.svd", 4e-3),
+            entry("small", "exact", 1e-3),
+            entry("large", "exact", 2.0),
+        ]
+    }
+    assert table.table(record).splitlines() == [
+        "|  | torch.linalg.svd | exact |",
+        "| --- | ---: | ---: |",
+        "| small | 4.00 | 1.00 (4.0x) |",
+        "| large |  | 2000 |",
+    ]
