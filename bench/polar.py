@@ -6,8 +6,8 @@
 
 An answer is checked against the float64 reference before it is timed: the exact methods against the
 exact factor, a polynomial against the float64 run of the same polynomial. How far each is from the
-exact factor goes into the record (``--benchmark-json FILE``) beside its time; bench/table.py makes a
-table of that record.
+exact factor goes into the record (``--benchmark-json FILE``) beside its time; bench/table.py makes
+a table of that record.
 """
 
 from __future__ import annotations
