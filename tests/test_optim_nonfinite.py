@@ -85,13 +85,36 @@ def test_zero_policy_is_a_zero_gradient():
 
 def test_large_finite_gradients_are_finite():
     """Norms of these overflow float32."""
-    model = nn.Linear(4, 3)
+    model = nn.ModuleList([nn.Linear(4, 3), nn.Embedding(100, 50)])
     optimizer = OrthogonalSGD(model, lr=1.0)
     for p in model.parameters():
         p.grad = torch.full_like(p, 3e38)
-    before = model.weight.detach().clone()
+    before = model[0].weight.detach().clone()
     optimizer.step()
-    assert float((before - model.weight.detach()).norm()) == pytest.approx(1.0, rel=1e-5)
+    assert float((before - model[0].weight.detach()).norm()) == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_large_gradients_beside_the_orthogonalized_ones_are_looked_at(value):
+    model = nn.ModuleList([nn.Linear(4, 3), nn.Embedding(100, 50)])
+    optimizer = OrthogonalSGD(model, lr=1.0)
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    model[1].weight.grad[70, 7] = value
+    with pytest.raises(RuntimeError, match=r"in those of 1\.weight "):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("policy", ["raise", "skip", "zero"])
+def test_looking_at_gradients_leaves_them_alone(policy):
+    model = nn.ModuleList([nn.Linear(4, 3), nn.Embedding(100, 50), nn.BatchNorm1d(3)])
+    optimizer = OrthogonalSGD(model, lr=1.0, nonfinite=policy)
+    versions = {}
+    for p in model.parameters():
+        p.grad = torch.randn_like(p)
+        versions[p] = p.grad._version
+    optimizer.step()
+    assert all(p.grad._version == version for p, version in versions.items())
 
 
 @pytest.mark.parametrize("value", VALUES)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+_SMALL = 2**12  # entries: copying so few costs less than a kernel call of their own
+
 
 def grad_of(param: Tensor) -> Tensor:
     assert param.grad is not None
@@ -23,22 +25,31 @@ def with_layout(factor: Tensor, grad: Tensor) -> Tensor:
     return factor if factor.stride() == grad.stride() else torch.empty_like(grad).copy_(factor)
 
 
-def all_finite(polar: Sequence[Tensor], raw: Sequence[Tensor]) -> bool:
+def all_finite(factors: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
     """A screen of a few kernel calls: True is certain, False asks for a closer look.
 
-    A matrix with a non-finite entry has a polar factor that is all NaN, so its maximum tells. A raw
-    gradient needs a norm, which may also overflow.
+    GradScaler's check is one call for all, but multiplies in place (here by 1), so it gets only
+    what is ours to write to: polar factors, and a copy of the many small gradients of biases and
+    norms. A large gradient is read, by its norm, which may also overflow.
     """
-    found = [*torch._foreach_max(kept)] if (kept := [o for o in polar if o.numel()]) else []
-    found += torch._foreach_norm(kept) if (kept := [_dense(g) for g in raw if g.numel()]) else ()
-    return all(math.isfinite(s) for s in _sums(found))
+    dense = [_dense(grad) for grad in grads]
+    ours = list(factors)
+    for small in _by_kind(grad for grad in dense if grad.numel() <= _SMALL).values():
+        ours.append(torch.cat([grad if grad.ndim == 1 else grad.reshape(-1) for grad in small]))
+    for (device, _), kind in _by_kind(ours).items():
+        found, one = torch.zeros((), device=device), torch.ones((), device=device)
+        torch._amp_foreach_non_finite_check_and_unscale_(kind, found, one)
+        if found:
+            return False
+    large = torch._foreach_norm(kept) if (kept := [g for g in dense if g.numel() > _SMALL]) else ()
+    return all(math.isfinite(norm) for norm in large)
 
 
-def _sums(scalars: Iterable[Tensor]) -> list[float]:
-    by_device: dict[torch.device, list[Tensor]] = {}
-    for scalar in scalars:
-        by_device.setdefault(scalar.device, []).append(scalar)
-    return [float(torch.stack(group).sum()) for group in by_device.values()]
+def _by_kind(tensors: Iterable[Tensor]) -> dict[tuple[torch.device, torch.dtype], list[Tensor]]:
+    kinds: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for tensor in tensors:
+        kinds.setdefault((tensor.device, tensor.dtype), []).append(tensor)
+    return kinds
 
 
 def is_finite(grad: Tensor) -> bool:

@@ -125,24 +125,23 @@ class Orthogonalized(Optimizer):
 
         Everything that can fail comes before the first exchange.
         """
-        matrices, others = self._gradients()
-        grads, rest = [grad_of(p) for p in matrices], [grad_of(p) for p in others]
+        matrices, grads, others, rest = self._gradients()
         polar = ok.polar_foreach(grads, **self._settings.polar)
         if callable(self._settings.polar.get("view")):
             polar = [with_layout(o, grad) for o, grad in zip(polar, grads, strict=True)]
-            rest += polar  # it may hold raw entries, which no view covered
         new: dict[Tensor, Tensor | None] = dict(zip(matrices, polar, strict=True))
         if not all_finite(polar, rest):
             self._handle_nonfinite(new, others)
         if self._settings.max_norm is not None:
             clip(new, others, self._settings.max_norm)
-        raw = [(param, param.grad) for param in new]
+        raw = []
         for param, grad in new.items():
+            raw.append((param, param.grad))
             param.grad = grad
         return raw
 
-    def _gradients(self) -> tuple[list[Tensor], list[Tensor]]:
-        """The parameters that have a gradient: those to be orthogonalised, and the others."""
+    def _gradients(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+        """Parameters with their gradients: those to be orthogonalised, then the others."""
         if getattr(self, "grad_scale", None) is not None:
             raise RuntimeError(
                 "orthogonalize: gradients must come unscaled, got a grad_scale on the optimizer "
@@ -150,7 +149,9 @@ class Orthogonalized(Optimizer):
             )
         decisions = self._selection.decisions
         matrices: list[Tensor] = []
+        grads: list[Tensor] = []
         others: list[Tensor] = []
+        rest: list[Tensor] = []
         for index, group in enumerate(self.param_groups):
             for position, param in enumerate(group["params"]):
                 grad = param.grad
@@ -159,14 +160,16 @@ class Orthogonalized(Optimizer):
                 decision = decisions.get(param) or self._selection.decide(index, group, position)
                 if not decision.selected:
                     others.append(param)
+                    rest.append(grad)
                 elif grad.layout is torch.strided:
                     matrices.append(param)
+                    grads.append(grad)
                 else:
                     raise TypeError(
                         f"orthogonalize: the gradient of {decision.name} must be dense, got "
                         f"{grad.layout} (exclude= leaves it to the optimizer)"
                     )
-        return matrices, others
+        return matrices, grads, others, rest
 
     def _handle_nonfinite(self, new: dict[Tensor, Tensor | None], others: list[Tensor]) -> None:
         bad = [p for p, grad in new.items() if grad is not None and not is_finite(grad)]
