@@ -30,7 +30,7 @@ def polar_foreach(
     options: PolarOptions,
     tensors: Sequence[_Array],
     out: Sequence[_Array],
-    row_blocks: Sequence[int] | None,  # per tensor: 0 a batch of matrices, k flattened and in k blocks
+    row_blocks: Sequence[int] | None,  # 0: a batch of matrices; k: flattened, in k blocks of rows
     /,
 ) -> None: ...
 def frobenius_norm(x: _Array, out: _Array, /) -> None: ...

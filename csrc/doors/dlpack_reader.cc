@@ -40,6 +40,8 @@ std::string Must(const char* op, const Argument& argument, const char* what) {
 [[noreturn]] void ProducerFailed(const char* op, const Argument& argument) {
   py::error_already_set error;
   if (!error.matches(PyExc_Exception)) throw error;  // KeyboardInterrupt stays what it is
+  if (!py::hasattr(py::type::handle_of(argument.array), Known().dlpack))
+    throw py::type_error(Must(op, argument, "be an array with __dlpack__"));
   std::string said = py::str(error.value());
   said.resize(std::min(said.find('\n'), said.size()));
   const std::string words =
@@ -152,11 +154,6 @@ Managed* Consume(const py::object& capsule, const char* name, const char* used_n
 
 ortho_tensor ReadByCapsule(const char* op, const Argument& argument, void* stream, Lease* lease) {
   const py::object capsule = AskForCapsule(argument.array, StreamToTell(argument, stream).ptr());
-  if (!capsule &&
-      !PyObject_HasAttr(reinterpret_cast<PyObject*>(Py_TYPE(argument.array)), Known().dlpack)) {
-    PyErr_Clear();
-    throw py::type_error(Must(op, argument, "be an array with __dlpack__"));
-  }
   if (!capsule) ProducerFailed(op, argument);
   if (auto* managed = Consume<dlpack::ManagedTensorVersioned>(capsule, "dltensor_versioned",
                                                               "used_dltensor_versioned"))
