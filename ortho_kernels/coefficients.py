@@ -32,15 +32,15 @@ keller_jordan = Polynomial(
     name="keller_jordan",
     triples=((3.4445, -4.7750, 2.0315),),
     source="KellerJordan/Muon",
-    interval=(1e-3, 1.0),
-    caveat="does not converge to 1: singular values end between about 0.5 and 1.2",
+    interval=(1.5e-3, 1.0),
+    caveat="does not converge: five steps end between 0.67 and 1.21, and more do not help",
 )
 deepseek_v4 = Polynomial(
     name="deepseek_v4",
     triples=((3.4445, -4.7750, 2.0315),) * 8 + ((2.0, -1.5, 0.5),) * 2,
     source="DeepSeek-V4: eight steps of keller_jordan, then two that contract to 1",
-    interval=(1e-5, 1.0),
-    caveat="ten steps",
+    interval=(3e-5, 1.0),
+    caveat="ten steps, which end between 0.999 and 1.003",
 )
 cubic = Polynomial(
     name="cubic",
@@ -66,8 +66,8 @@ you_jiacheng = Polynomial(
         (2.8366, -3.0525, 1.2012),
     ),
     source="YouJiacheng, in the nanogpt speed runs",
-    interval=(1e-3, 1.0),
-    caveat="does not converge to 1: a fit of five steps, not a sequence to extend",
+    interval=(3e-3, 1.0),
+    caveat="five steps, which end between 0.97 and 1.15; not a sequence to extend",
 )
 polar_express = Polynomial(
     name="polar_express",
@@ -97,7 +97,7 @@ polar_express_5 = Polynomial(
     ),
     source="microsoft/dion and modded-nanogpt: five steps of Polar Express with safety 1.02 inside",
     interval=(1e-3, 1.0),
-    caveat="ends a little below 1 because the safety is never taken out again",
+    caveat="five steps, which end between 0.85 and 1.15; not a sequence to extend",
 )
 cans = Polynomial(
     name="cans",
@@ -110,7 +110,7 @@ cans = Polynomial(
     ),
     source="CANS: Chebyshev-type acceleration of Newton-Schulz",
     interval=(1e-3, 1.0),
-    caveat="four printed digits",
+    caveat="five steps, which end between 0.88 and 1.12; not a sequence to extend",
 )
 
 BY_NAME = {

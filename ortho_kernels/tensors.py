@@ -43,10 +43,11 @@ def check_inputs(op: str, tensors: Sequence[Tensor], row_blocks: Sequence[int]) 
             checks.check_row_blocks(op, f"tensors[{i}]", tuple(tensor.shape), blocks)
 
 
-def check_all_on_meta(op: str, name: str, x: Tensor) -> None:
+def check_all_on_meta(op: str, tensors: Sequence[Tensor]) -> None:
     """A fake kernel that meets a real tensor was called through a meta tensor beside it."""
-    if type(x) is Tensor and x.device.type != "meta":
-        raise ValueError(f"{op}: {name} must be on meta like the others, got {x.device}")
+    for i, x in enumerate(tensors):
+        if type(x) is Tensor and x.device.type != "meta":
+            raise ValueError(f"{op}: tensors[{i}] must be on meta like the others, got {x.device}")
 
 
 def layout(x: Tensor) -> checks.Layout:

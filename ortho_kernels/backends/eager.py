@@ -30,21 +30,25 @@ def supports_frobenius_norm(x: Tensor) -> str:
 
 def polar(options: PolarOptions, x: Tensor, out: Tensor) -> None:
     check_matrices("polar", "x", x)
-    out.copy_(polar_factor(options, x))
+    _fill(out, options, x)
 
 
 def polar_foreach(
     options: PolarOptions, xs: Sequence[Tensor], outs: Sequence[Tensor], row_blocks: Sequence[int]
 ) -> None:
     check_inputs("polar_foreach", xs, row_blocks)
-    pairs = zip(xs, row_blocks, strict=True)
-    factors = [polar_factor(options, as_matrices(x, blocks)) for x, blocks in pairs]
-    for out, factor in zip(outs, factors, strict=True):
-        out.copy_(factor.reshape(out.shape))
+    matrices = [as_matrices(x, blocks) for x, blocks in zip(xs, row_blocks, strict=True)]
+    for out, x in zip(outs, matrices, strict=True):
+        _fill(out, options, x)
+
+
+def _fill(out: Tensor, options: PolarOptions, x: Tensor) -> None:
+    if not x.is_meta:  # which has a shape only, and that is right already
+        out.copy_(polar_factor(options, x).reshape(out.shape))
 
 
 def frobenius_norm(x: Tensor, out: Tensor) -> None:
-    if x.numel() == 0:
+    if x.is_meta or x.numel() == 0:
         out.zero_()
         return
     wide = x.to(torch.float64)

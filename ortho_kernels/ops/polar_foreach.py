@@ -134,8 +134,7 @@ def _fake(
 ) -> list[Tensor]:
     resolve(NAME, *args, **kwargs)
     check_inputs(NAME, tensors, row_blocks)
-    for i, tensor in enumerate(tensors):
-        check_all_on_meta(NAME, f"tensors[{i}]", tensor)
+    check_all_on_meta(NAME, tensors)
     return matrices.empty_outputs(tensors)
 
 
@@ -149,9 +148,9 @@ def _fake_out(
     resolve(NAME, *args, **kwargs)
     check_inputs(NAME, tensors, row_blocks)
     for i, (one, tensor) in enumerate(zip(out, tensors, strict=True)):
-        check_all_on_meta(NAME, f"tensors[{i}]", tensor)
         like = fake_layout(tensor)
         checks.check_like(NAME, f"out[{i}]", f"tensors[{i}]", fake_layout(one), like)
+    check_all_on_meta(NAME, tensors)
 
 
 # ---- Backend order ------------------------------------------------------------------------------
@@ -171,11 +170,11 @@ def _serve(
         mine = [i for i, reason in zip(left, reasons, strict=True) if not reason]
         if backend is not None and len(mine) < len(left):
             checks.refuse_backend(NAME, name, next(filter(None, reasons)))
-        if len(mine) != len(xs):  # while the names of tensors still count from the caller's list
-            check_inputs(NAME, xs, row_blocks)
         if len(mine) == len(xs):
             BACKENDS[name].polar_foreach(options, xs, outs, row_blocks)
-        elif mine:
+            return
+        check_inputs(NAME, xs, row_blocks)  # while names still count from the caller's list
+        if mine:
             BACKENDS[name].polar_foreach(
                 options,
                 [xs[i] for i in mine],
