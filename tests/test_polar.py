@@ -1,0 +1,164 @@
+"""polar: the answer is the polar factor, within what docs/ops/polar.md promises."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import DTYPES, EXACT, POLYNOMIALS, Target, exact_bound, polynomial_bound
+from planted import (
+    CONDITIONS,
+    SHAPES,
+    as_tensor,
+    gaussian,
+    planted,
+    polynomial_truth,
+    relative_error,
+    truth,
+)
+
+import ortho_kernels as ok
+
+Rng = np.random.Generator
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_exact_on_planted_spectra(target: Target, rng: Rng, shape: Any, condition: float) -> None:
+    x = planted(rng, *shape, condition)
+    for method in filter(target.serves, EXACT):
+        # rtol=0: at condition 1e6 the smallest singular value lies a factor 2 above the threshold.
+        error = relative_error(target.polar(x, method, rtol=0.0), truth(x, rtol=0.0))
+        assert error <= exact_bound(torch.float32, condition, method), method
+
+
+@pytest.mark.parametrize("condition", [1e0, 1e2, 1e4])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_exact_in_every_dtype(
+    target: Target, rng: Rng, dtype: torch.dtype, shape: Any, condition: float
+) -> None:
+    # Rounding to a half type fills small singular values with noise: the truth is that of the input
+    # as rounded, and its condition is then far below what was planted.
+    x = planted(rng, *shape, condition, dtype)
+    out = target.polar(x)
+    assert out.dtype == dtype
+    assert relative_error(out, truth(x)) <= exact_bound(dtype, condition)
+
+
+def test_large_matrix(kernels: Target, rng: Rng) -> None:
+    """A transformer's feed-forward layer; eager is torch's own SVD and would only cost time."""
+    x = planted(rng, 768, 3072, 1e4)
+    assert relative_error(kernels.polar(x), truth(x)) <= exact_bound(torch.float32, 1e4)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e20, 1e30])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
+def test_scales(target: Target, rng: Rng, dtype: torch.dtype, scale: float) -> None:
+    for m, n in ((16, 27), (32, 27), (1, 7)):
+        x = (planted(rng, m, n, 1e4, torch.float64) * scale).to(dtype)
+        assert relative_error(target.polar(x), truth(x)) <= exact_bound(dtype, 1e4)
+        for method in POLYNOMIALS:
+            y = (gaussian(rng, m, n, dtype=torch.float64) * scale).to(dtype)
+            wanted = polynomial_truth(y, method)
+            assert relative_error(target.polar(y, method), wanted) <= polynomial_bound(
+                "float32", dtype
+            )
+
+
+def test_batch_of_many_dimensions(target: Target, rng: Rng) -> None:
+    x = gaussian(rng, 2, 3, 4, 8, 5)
+    assert relative_error(target.polar(x), truth(x)) <= exact_bound(torch.float32, 1e4)
+
+
+def test_a_bare_convolution_gradient_is_a_batch_of_kernels(target: Target, rng: Rng) -> None:
+    """What the docstring warns of: flattened it is another matrix with another answer."""
+    x = gaussian(rng, 4, 3, 3, 3)
+    as_batch, flat = target.polar(x), target.polar(x.flatten(1)).view_as(x)
+    assert relative_error(as_batch, truth(x)) <= exact_bound(torch.float32, 1e4)
+    assert (as_batch - flat).norm() > 0.1 * flat.norm()
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0), (0, 4, 5), (2, 0, 5)], ids=str)
+def test_empty(target: Target, shape: Any) -> None:
+    for method, dtype in product(("exact", *POLYNOMIALS), DTYPES):
+        out = target.polar(torch.empty(shape, dtype=dtype), method)
+        assert out.shape == shape
+        assert out.dtype == dtype
+
+
+# ---- Polynomials ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("condition", [1e0, 1e2])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("method", POLYNOMIALS)
+def test_polynomial_in_float32(
+    target: Target, rng: Rng, method: str, shape: Any, condition: float
+) -> None:
+    x = planted(rng, *shape, condition)
+    error = relative_error(target.polar(x, method), polynomial_truth(x, method))
+    assert error <= polynomial_bound("float32")
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+@pytest.mark.parametrize("method", POLYNOMIALS)
+def test_polynomial_in_half_precision(
+    target: Target, rng: Rng, method: str, precision: str
+) -> None:
+    for shape in (*SHAPES, (128, 128)):
+        x = gaussian(rng, *shape)
+        wanted = polynomial_truth(x, method, precision=precision)
+        out = target.polar(x, method, precision=precision)
+        assert out.dtype == x.dtype
+        assert relative_error(out, wanted) <= polynomial_bound(precision), shape
+        # Coarser than float32 could be: the precision asked for is the one that ran.
+        assert min(shape) == 1 or relative_error(out, wanted) > polynomial_bound("float32"), shape
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_polynomial_in_every_dtype(target: Target, rng: Rng, dtype: torch.dtype) -> None:
+    x = planted(rng, 16, 27, 1e2, dtype)
+    out = target.polar(x, "polar_express")
+    assert out.dtype == dtype
+    assert relative_error(out, polynomial_truth(x, "polar_express")) <= polynomial_bound(
+        "float32", dtype
+    )
+
+
+@pytest.mark.parametrize("name", list(ok.coefficients.BY_NAME))
+def test_named_coefficients(target: Target, rng: Rng, name: str) -> None:
+    x = gaussian(rng, 12, 20)
+    out = target.polar(x, "newton_schulz", coefficients=name)
+    wanted = polynomial_truth(x, "newton_schulz", polynomial=name)
+    assert relative_error(out, wanted) <= polynomial_bound("float32")
+    table = ok.coefficients.BY_NAME[name].triples
+    if len(table) > 1:
+        assert torch.equal(out, target.polar(x, "polar_express", coefficients=table))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 8, 11])
+def test_steps(target: Target, rng: Rng, steps: int) -> None:
+    x = gaussian(rng, 12, 20)
+    for method in POLYNOMIALS:
+        wanted = polynomial_truth(x, method, steps=steps)
+        assert relative_error(target.polar(x, method, steps=steps), wanted) <= polynomial_bound(
+            "float32"
+        )
+
+
+def test_polar_express_approaches_the_factor(target: Target, rng: Rng) -> None:
+    """From singular values of 1e-2 of the norm on, eight steps reach it to rounding."""
+    x = planted(rng, 16, 27, 10)
+    error = relative_error(target.polar(x, "polar_express"), truth(x))
+    assert error <= polynomial_bound("float32")
+
+
+def test_zeros_stay_zero_and_small_stays_small(target: Target, rng: Rng) -> None:
+    for method in POLYNOMIALS:
+        assert not target.polar(torch.zeros(4, 9), method).any()
+        x = as_tensor(np.diag([1.0, 1.0, 1e-8]))
+        assert target.polar(x, method)[2, 2] < 1e-3
