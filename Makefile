@@ -26,6 +26,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 CXX_FILES := $(sort $(shell find csrc -name '*.c' -o -name '*.cc' -o -name '*.cu' -o -name '*.h'))
+EXTRAS := test,demo,bench,dev
 SETUP_FILES := pyproject.toml setup.py requirements/constraints.txt
 BUILD_FILES := CMakeLists.txt $(wildcard cmake/*) $(filter-out csrc/tests/%,$(CXX_FILES))
 
@@ -88,6 +89,6 @@ $(VENV)/bin/python:
 # When only the native part changed it alone is built again, and only what changed in it.
 $(VENV)/.ready: $(SETUP_FILES) $(BUILD_FILES) | $(VENV)/bin/python
 	$(RUN) -m pip install $(PIP_FLAGS) $(if $(filter $(SETUP_FILES),$?), \
-	  -c requirements/constraints.txt -e '.[test,demo,bench,dev]', \
+	  -c requirements/constraints.txt -e '.[$(EXTRAS)]', \
 	  --no-build-isolation --no-deps -e .)
 	touch $@
