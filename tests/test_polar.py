@@ -19,6 +19,7 @@ from planted import (
     relative_error,
     truth,
 )
+from torch import Tensor
 
 import ortho_kernels as ok
 
@@ -117,6 +118,38 @@ def test_polynomial_in_half_precision(
         assert relative_error(out, wanted) <= polynomial_bound(precision), shape
         # Coarser than float32 could be: the precision asked for is the one that ran.
         assert min(shape) == 1 or relative_error(out, wanted) > polynomial_bound("float32"), shape
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_what_half_precision_rounds(target: Target, rng: Rng, precision: str) -> None:
+    """The operands of every product, and x between steps; nothing else."""
+    half = getattr(torch, precision)
+
+    def kept(value: Tensor) -> Tensor:
+        return value.to(half).to(torch.float32)
+
+    def by_hand(first: float, keep_gram: Any = kept, keep_update: Any = kept) -> Tensor:
+        x = kept(torch.tensor(first))  # (first, 0, 0) on a matrix of norm 1
+        gram = keep_gram(x * x)
+        return kept(keep_update(gram - gram * gram) * x)
+
+    told_apart = np.zeros(2)
+    for first in 1 + rng.integers(1, 100, 40) / 100:
+        out = target.polar(
+            torch.ones(1, 1),
+            "newton_schulz",
+            coefficients=[(first, 0.0, 0.0), (0.0, 1.0, -1.0)],
+            precision=precision,
+        )
+        assert out.item() == by_hand(first)
+        told_apart += [
+            out.item() != by_hand(first, keep_gram=lambda x: x),
+            out.item() != by_hand(first, keep_update=lambda x: x),
+        ]
+    assert told_apart.min() > 0  # this would see either rounding left out
+    for method in POLYNOMIALS:
+        out = target.polar(gaussian(rng, 12, 20), method, precision=precision)
+        assert torch.equal(out, kept(out))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
