@@ -12,15 +12,19 @@ namespace {
 
 using dlpack::ExchangeApi;
 
-// Made once and never freed: needed for as long as the interpreter runs.
+// Interned, so that look-ups compare pointers; made once and never freed.
+py::object Interned(const char* word) {
+  return py::reinterpret_steal<py::object>(PyUnicode_InternFromString(word));
+}
+
 struct Names {
-  PyObject* dlpack = PyUnicode_InternFromString("__dlpack__");
-  PyObject* dlpack_device = PyUnicode_InternFromString("__dlpack_device__");
-  PyObject* exchange_api = PyUnicode_InternFromString("__dlpack_c_exchange_api__");
-  PyObject* version = py::make_tuple(dlpack::kMajorVersion, 0).release().ptr();
-  PyObject* stream = py::make_tuple("stream").release().ptr();
-  PyObject* max_version = py::make_tuple("max_version").release().ptr();
-  PyObject* max_version_stream = py::make_tuple("max_version", "stream").release().ptr();
+  py::object dlpack = Interned("__dlpack__");
+  py::object dlpack_device = Interned("__dlpack_device__");
+  py::object exchange_api = Interned("__dlpack_c_exchange_api__");
+  py::object version = py::make_tuple(dlpack::kMajorVersion, 0);
+  py::object stream = py::make_tuple(Interned("stream"));
+  py::object max_version = py::make_tuple(Interned("max_version"));
+  py::object max_version_stream = py::make_tuple(Interned("max_version"), Interned("stream"));
 };
 
 const Names& Known() {
@@ -54,7 +58,7 @@ std::string Must(const char* op, const Argument& argument, const char* what) {
 const ExchangeApi* FindExchangeApi(PyTypeObject* type) {
   constexpr const char* kName = "dlpack_exchange_api";
   const auto capsule = py::reinterpret_steal<py::object>(
-      PyObject_GetAttr(reinterpret_cast<PyObject*>(type), Known().exchange_api));
+      PyObject_GetAttr(reinterpret_cast<PyObject*>(type), Known().exchange_api.ptr()));
   if (!capsule) PyErr_Clear();
   if (!capsule || !PyCapsule_IsValid(capsule.ptr(), kName)) return nullptr;
   auto* header =
@@ -119,14 +123,14 @@ ortho_tensor ReadByExchange(const char* op, const Argument& argument, const Exch
 // know the first keyword and answer with a TypeError.
 py::object AskForCapsule(PyObject* array, PyObject* stream) {
   const Names& known = Known();
-  PyObject* words[] = {array, known.version, stream};
+  PyObject* words[] = {array, known.version.ptr(), stream};
   PyObject* capsule = PyObject_VectorcallMethod(
-      known.dlpack, words, 1, stream ? known.max_version_stream : known.max_version);
+      known.dlpack.ptr(), words, 1, (stream ? known.max_version_stream : known.max_version).ptr());
   if (!capsule && PyErr_ExceptionMatches(PyExc_TypeError)) {
     PyErr_Clear();
     PyObject* older_words[] = {array, stream};
-    capsule =
-        PyObject_VectorcallMethod(known.dlpack, older_words, 1, stream ? known.stream : nullptr);
+    capsule = PyObject_VectorcallMethod(known.dlpack.ptr(), older_words, 1,
+                                        stream ? known.stream.ptr() : nullptr);
   }
   return py::reinterpret_steal<py::object>(capsule);
 }
@@ -136,7 +140,7 @@ py::object AskForCapsule(PyObject* array, PyObject* stream) {
 py::object StreamToTell(const Argument& argument, void* stream) {
   if (!stream) return {};
   const auto device = py::reinterpret_steal<py::object>(
-      PyObject_CallMethodNoArgs(argument.array, Known().dlpack_device));
+      PyObject_CallMethodNoArgs(argument.array, Known().dlpack_device.ptr()));
   if (!device) PyErr_Clear();  // __dlpack__ will say what is wrong
   if (!device || device[py::int_(0)].cast<int>() != dlpack::kCuda) return {};
   return py::int_(reinterpret_cast<uintptr_t>(stream));
