@@ -76,8 +76,8 @@ def main() -> int:
     for name, road, limit in roads:
         for size, x in arrays.items():
             median, least = microseconds(road(x.astype(np.float32)))
-            # The limit is on what the road costs, for the kernel's own time is the kernel's business;
-            # and on the least, for other work on the machine can only add.
+            # The limit is on the road, for a kernel's own time is the kernel's business; and on the
+            # least, for other work on the machine can only add.
             limited = limit is not None and size == 0
             over |= limited and least > (limit or 0)
             shown = f"{limit:9.1f}" if limited else ""
