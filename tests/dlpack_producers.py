@@ -163,3 +163,13 @@ def with_exchange_api(
     Exchanging.__dlpack_c_exchange_api__ = capsule
     Exchanging.kept = (callbacks, table, newest)  # type: ignore[attr-defined]
     return Exchanging
+
+
+class CapsulesOnly:
+    """Whatever it wraps, without the C exchange API."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    def __dlpack__(self, **keywords: Any) -> Any:
+        return self.array.__dlpack__(**keywords)

@@ -1,7 +1,7 @@
 // dlpack.h - the DLPack structs that the Python door reads, declared in our own words.
 //
 // DLPack is an ABI: what counts is the order and size of the fields, which the static_asserts below
-// pin and tests/test_interop_door.py compares with the header that an installed torch carries. So
+// pin and tests/test_dlpack_layout.py compares with the header that an installed torch carries. So
 // no header is vendored, and none is needed to build.
 #pragma once
 
