@@ -20,6 +20,7 @@ pytest.importorskip("tqdm")
 
 import matplotlib.colors
 import matplotlib.image
+from conftest import exact_bound
 
 import ortho_optim
 from demo import __main__, data, figure, report
@@ -245,10 +246,12 @@ def test_step_norm_is_the_root_of_the_kept_ranks(digits: Digits, seed: int) -> N
             p.zero_()
     ortho_optim.OrthogonalSGD(model.parameters(), lr=lr, momentum=0.0, weight_decay=0.0).step()
     norms = [p.detach().double().norm().item() for p in weights]
-    # 1e-5 is the promise of `exact` for float32; each factor keeps it, so the whole step does.
-    np.testing.assert_allclose(norms, lr * np.sqrt(ranks), rtol=1e-5)
+    # What `exact` promises for every factor holds for its norm, and so for that of the whole step;
+    # kept spectra go down to 1e-3 of sigma_1 here.
+    bound = exact_bound(torch.float32, 1e4)
+    np.testing.assert_allclose(norms, lr * np.sqrt(ranks), rtol=bound)
     whole = math.sqrt(sum(norm**2 for norm in norms))
-    np.testing.assert_allclose(whole, lr * math.sqrt(9 + 32 + 32 + 9), rtol=1e-5)
+    np.testing.assert_allclose(whole, lr * math.sqrt(9 + 32 + 32 + 9), rtol=bound)
     for p, gradient in zip(weights, gradients, strict=True):
         assert p.grad is not None
         assert torch.equal(p.grad, gradient), "the raw gradient is back"
