@@ -2,17 +2,19 @@
 //
 //   G = X X^T on the small side in float64,   O = G^(-1/2) X
 //
-// by scaled Newton (gram_domain.h). The route follows the matrix's own condition number, which the
-// first inverse bounds from above: a definite G is enough where no singular value comes near the
-// rank threshold; otherwise the projector onto the range goes first. Squaring loses what lies below
-// 1e-8 sigma_1, so a threshold down there is decided by Jacobi rotations instead (jacobi.h).
+// by scaled Newton (inverse_root.h). The route follows the matrix's own condition number, which the
+// first inverse tells: a definite G is enough where no singular value comes near the rank
+// threshold; otherwise the null space is found and removed first (range.h). What float64 is needed
+// for is over once the condition number of the iterate is small: the rest runs in float32. Squaring
+// loses what lies below 1e-8 sigma_1, so a threshold down there is decided by Jacobi rotations
+// instead (jacobi.h).
 #include <cmath>
 #include <limits>
 
 #include "cpu/complete.h"
-#include "cpu/gram_domain.h"
 #include "cpu/jacobi.h"
 #include "cpu/polar.h"
+#include "cpu/range.h"
 
 namespace ortho::cpu {
 namespace {
@@ -24,6 +26,12 @@ constexpr double kSmallestGramRtol = 2e-7;
 constexpr double kLargestGramCondition = 1e6;
 // The bounds on the condition number are loose; a threshold this close may be crossed.
 constexpr double kRankMargin = 0.05;
+// Relative to sigma_1^2: above the rounding of G, below any threshold that the Gram route serves.
+constexpr double kSmallestShift = 1e-14;
+// Below this condition number (49 for G) float32 is enough for the rest: 49 * 6e-8 / 2 is 1.5e-6.
+constexpr double kFloatCondition = 7;
+// On smaller sides converting costs what it saves.
+constexpr int64_t kSmallestFloatTail = 48;
 
 double RankTolerance(const ortho_polar_options& options, Dtype dtype) {
   if (options.rtol >= 0) return options.rtol;
@@ -73,37 +81,124 @@ void Refine(const Kernels<double>& kernels, int steps, const Panels<double>& p,
   }
 }
 
-// Returns false if the matrix must go to Jacobi.
-bool GramRoute(const Kernels<double>& kernels, const StoredMatrix& x, double scale, double rtol,
-               const StoredMatrix& out, Scratch& scratch) {
-  const bool measuring = scratch.measuring(), is_double = x.dtype == Dtype::kFloat64;
-  const int64_t side = PaddedSide(kernels, x.small);
-  GramWorkspace<double> ws(kernels, side, scratch);
-  double *u = scratch.Take<double>(side), *v = scratch.Take<double>(side);
-  Gram(kernels, x, scale, ws.g, scratch);
-  double factor = 1;
-  int refinements = is_double ? 2 : 0;
-  if (!measuring) {
-    SpectrumBounds bounds{0, FrobeniusNorm(kernels, ws.g)};
-    const double largest = LargestEigenvalue(kernels, ws.g, u, v);
-    AddToDiagonal(ws.g, x.small, side, bounds.high);  // the padding: inside the spectrum
-    // What refinement will square needs only half the digits.
-    const double tolerance = is_double ? 1e-8 : x.dtype == Dtype::kFloat32 ? 2e-7 : 1e-5;
-    const bool definite = InvertAndBound(kernels, ws, &bounds);
-    const double condition = definite ? bounds.condition() : INFINITY;
-    bool has_p = false;
-    if (rtol < kSmallestGramRtol) {
-      if (condition > kLargestGramCondition) return false;
-    } else if (condition * rtol > kRankMargin) {
-      if (!ProjectOntoRange(kernels, ws, rtol * rtol * largest, bounds.high, &bounds)) return false;
-      has_p = true;
-    }
-    if (!has_p && condition < 1e3) refinements = std::min(refinements, 1);
-    factor = InverseRoot(kernels, ws, bounds, tolerance, has_p);
-    if (!std::isfinite(factor)) return false;
+// target = scale * source, the rest of target an identity. Panels of float are twice as wide as
+// those of double, so that a panel of double is half a panel of float.
+void Narrow(const KernelTable& table, const Panels<double>& source, double scale,
+            const Panels<float>& target) {
+  const auto store = table.f64.store[static_cast<int>(Dtype::kFloat32)];
+  table.f64.combine(source.elements(), scale, source.data, 0.0, nullptr, source.data);
+  for (int64_t c = 0; c < source.columns; c += source.width)
+    store(source.rows, std::min(source.width, source.columns - c), source.Panel(c), source.width,
+          target.At(0, c), target.width);
+  for (int64_t r = 0; r < target.rows; ++r)
+    for (int64_t c = r < source.rows ? source.columns : 0; c < target.columns; ++c)
+      *target.At(r, c) = r == c ? 1.0f : 0.0f;
+}
+
+void Widen(const KernelTable& table, const Panels<float>& source, const Panels<double>& target) {
+  const auto load = table.f64.load[static_cast<int>(Dtype::kFloat32)];
+  for (int64_t c = 0; c < target.columns; c += target.width)
+    load(target.rows, std::min(target.width, target.columns - c), source.At(0, c), source.width,
+         1.0, target.Panel(c), target.width);
+}
+
+// What the route decided, beside the workspace that holds the numbers.
+struct Route {
+  SpectrumBounds bounds;
+  bool inverted = false;  // ws.w = ws.g^-1
+  bool jacobi = false;
+  bool few_null = false;
+  double condition = INFINITY;  // of X, infinite if G was not definite
+};
+
+// Looks at the spectrum and clears it of what lies below the rank threshold.
+Route ClearSpectrum(const KernelTable& table, GramWorkspace<double>& ws, const StoredMatrix& x,
+                    double scale, double rtol, NullDirections* null, Scratch& scratch) {
+  const Kernels<double>& kernels = table.f64;
+  const int64_t side = ws.g.rows;
+  Route route;
+  const double largest = LargestEigenvalue(kernels, ws.g, ws.vectors);
+  const double high = NormBound(kernels, ws.g, largest);
+  AddToDiagonal(ws.g, x.small, side, high);  // the padding: inside the spectrum
+  route.bounds.high = high;
+  route.inverted = Invert(kernels, ws, 0);
+  if (route.inverted) {
+    route.bounds.low = LowerBound(kernels, ws, high);
+    if (route.bounds.low > 0) route.condition = route.bounds.condition();
   }
-  Apply(kernels, ws.p, factor, x, scale, 0.0, out, scratch);
-  Refine(kernels, refinements, ws.g, out, scratch);
+  if (rtol < kSmallestGramRtol) {
+    route.jacobi = !(route.condition <= kLargestGramCondition);
+    return route;
+  }
+  if (route.condition * rtol <= kRankMargin) return route;
+
+  // A shift that is lost in rounding makes a singular G definite.
+  const bool enough_rows = x.small >= 3 * kNullBlock;
+  if (enough_rows && (route.inverted || Invert(kernels, ws, kSmallestShift * high)) &&
+      FindNullDirections(table, ws, x, scale, rtol * std::sqrt(largest), null, scratch)) {
+    if (null->count == 0 && route.inverted) return route;  // badly conditioned, but all there
+    route.few_null = true;
+    LiftNullDirections(kernels, *null, largest, ws.g);
+  } else if (!ProjectOntoRange(kernels, ws, rtol * rtol * largest, high)) {
+    route.jacobi = true;
+    return route;
+  }
+  route.inverted = Invert(kernels, ws, 0);
+  if (route.inverted) route.bounds.low = LowerBound(kernels, ws, high);
+  route.jacobi = !(route.inverted && route.bounds.low > 0);
+  return route;
+}
+
+// Returns false if the matrix must go to Jacobi.
+bool GramRoute(const KernelTable& table, const StoredMatrix& x, double scale, double rtol,
+               const StoredMatrix& out, Scratch& scratch) {
+  const Kernels<double>& f64 = table.f64;
+  const Kernels<float>& f32 = table.f32;
+  const bool measuring = scratch.measuring(), is_double = x.dtype == Dtype::kFloat64;
+  const int64_t side = PaddedSide(f64, x.small);
+  GramWorkspace<double> ws(f64, side, scratch);
+  const bool in_float = !is_double && x.small >= kSmallestFloatTail;
+  NullDirections null(f64, side, x.large, scratch);
+  Gram(f64, x, scale, ws.g, scratch);
+  // What refinement will square needs only half the digits.
+  const double tolerance = is_double ? 1e-8 : x.dtype == Dtype::kFloat32 ? 2e-7 : 1e-5;
+  double factor = 1;
+  Route route;
+  if (!measuring) {
+    route = ClearSpectrum(table, ws, x, scale, rtol, &null, scratch);
+    if (route.jacobi) return false;
+    factor = InverseRoot(f64, ws, &route.bounds, route.inverted, tolerance,
+                         in_float ? kFloatCondition : 0);
+    if (!std::isfinite(factor)) return false;
+    if (route.few_null && ws.has_p) RemoveNullDirections(f64, null, ws.p, ws.vectors);
+  }
+  const bool tail = in_float && (measuring || factor == 1);
+  if (tail) {
+    // float64 workspace that Newton is done with would do; its own is simpler and O(m^2).
+    GramWorkspace<float> fs(f32, PaddedSide(f32, x.small), scratch);
+    double rest = 1;
+    if (!measuring) {
+      const double unit = 1 / route.bounds.high;
+      Narrow(table, ws.g, unit, fs.g);
+      SpectrumBounds bounds{route.bounds.low * unit, 1};
+      factor = InverseRoot(f32, fs, &bounds, false, tolerance) * std::sqrt(unit);
+      if (!std::isfinite(factor)) return false;
+      if (ws.has_p) {
+        Widen(table, fs.p, ws.s);
+        Multiply<double>(f64, ws.p, ws.s, 1.0, nullptr, 0.0, ws.m);
+        // Apply takes p^T X, and (P C)^T = C P for the symmetric factors.
+        std::swap(ws.p, ws.m);
+      }
+      rest = factor;
+    }
+    if (measuring || !ws.has_p) {
+      Apply(f32, fs.p, static_cast<float>(rest), x, static_cast<float>(scale), 0.0f, out, scratch);
+      if (!measuring) return true;
+    }
+  }
+  Apply(f64, ws.p, factor, x, scale, 0.0, out, scratch);
+  const bool well_conditioned = route.condition < 1e3;
+  Refine(f64, !is_double ? 0 : well_conditioned ? 1 : 2, ws.g, out, scratch);
   return true;
 }
 
@@ -150,7 +245,7 @@ void ExactPolar(const KernelTable& table, const ortho_polar_options& options, co
   const StoredMatrix target = complete ? RowMajor(copy, x.small, x.large) : out;
   const size_t mark = scratch.used();
   if (!nothing_kept || scratch.measuring()) {
-    const bool done = GramRoute(kernels, x, scale, rtol, target, scratch);
+    const bool done = GramRoute(table, x, scale, rtol, target, scratch);
     scratch.Release(mark);
     if (!done || (scratch.measuring() && rtol < kSmallestGramRtol))
       JacobiRoute(table, x, scale, rtol, target, scratch);

@@ -37,6 +37,9 @@ struct Kernels {
   // c = alpha a + beta b over n contiguous elements; b may be null; c may be a or b.
   void (*combine)(int64_t n, T alpha, const T* a, T beta, const T* b, T* c);
 
+  // y[j] = sum_i x[i] a[i][j] for j < vectors * vector, rows of a `panel` elements apart.
+  void (*weigh_rows)(int vectors, int64_t rows, const T* x, const T* a, T* y);
+
   double (*dot)(int64_t n, const T* x, const T* y);
   // (x, y) <- (c x - s y, s x + c y)
   void (*rotate)(int64_t n, T c, T s, T* x, T* y);

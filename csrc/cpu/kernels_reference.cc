@@ -64,6 +64,14 @@ void Combine(int64_t n, T alpha, const T* a, T beta, const T* b, T* c) {
 }
 
 template <typename T>
+void WeighRows(int vectors, int64_t rows, const T* x, const T* a, T* y) {
+  for (int j = 0; j < vectors * kVector; ++j) {
+    y[j] = 0;
+    for (int64_t r = 0; r < rows; ++r) y[j] += x[r] * a[r * kPanel + j];
+  }
+}
+
+template <typename T>
 double Dot(int64_t n, const T* x, const T* y) {
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(y[i]);
@@ -88,6 +96,7 @@ constexpr Kernels<T> MakeKernels() {
           Transpose<T>,
           Cholesky<T>,
           Combine<T>,
+          WeighRows<T>,
           Dot<T>,
           Rotate<T>,
           {Load<T, Half>, Load<T, Bfloat>, Load<T, float>, Load<T, double>},

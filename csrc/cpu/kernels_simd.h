@@ -171,6 +171,39 @@ void Combine(int64_t n, T alpha, const T* a, T beta, const T* b, T* c) {
     for (int64_t i = 0; i < n; ++i) c[i] = alpha * a[i] + beta * b[i];
 }
 
+// Two rows at a time, each with its own sums: half as long a chain of dependent additions.
+template <typename T, int kVectors>
+void WeighRowsTile(int64_t rows, const T* x, const T* a, T* y) {
+  using V = typename VectorOf<T>::V;
+  constexpr int kW = kVector<T>, kStride = kPanel<T>;
+  V even[kVectors] = {}, odd[kVectors] = {};
+  int64_t r = 0;
+  for (; r + 2 <= rows; r += 2) {
+    const V p = Broadcast(x[r]), q = Broadcast(x[r + 1]);
+    ORTHO_UNROLL for (int v = 0; v < kVectors; ++v) {
+      even[v] += p * At(a + r * kStride + v * kW);
+      odd[v] += q * At(a + (r + 1) * kStride + v * kW);
+    }
+  }
+  if (r < rows) {
+    const V p = Broadcast(x[r]);
+    ORTHO_UNROLL for (int v = 0; v < kVectors; ++v) even[v] += p * At(a + r * kStride + v * kW);
+  }
+  ORTHO_UNROLL for (int v = 0; v < kVectors; ++v) At(y + v * kW) = even[v] + odd[v];
+}
+
+template <typename T>
+void WeighRows(int vectors, int64_t rows, const T* x, const T* a, T* y) {
+  switch (vectors) {
+    case 1:
+      return WeighRowsTile<T, 1>(rows, x, a, y);
+    case 2:
+      return WeighRowsTile<T, 2>(rows, x, a, y);
+    default:
+      return WeighRowsTile<T, 3>(rows, x, a, y);
+  }
+}
+
 // Four vectors of partial sums in double: short dependency chains, one fixed order.
 template <typename T>
 double Dot(int64_t n, const T* x, const T* y) {
@@ -205,6 +238,7 @@ constexpr Kernels<T> MakeKernels() {
           Transpose<T>,
           Cholesky<T>,
           Combine<T>,
+          WeighRows<T>,
           Dot<T>,
           Rotate<T>,
           {Load<T, Half>, Load<T, Bfloat>, Load<T, float>, Load<T, double>},

@@ -87,9 +87,9 @@ void Gram(const Kernels<T>& kernels, const StoredMatrix& x, T scale, const Panel
   scratch.Release(mark);
 }
 
-// out = alpha p^T (scale x) + beta (scale x), p square on the small side; out may be x itself, for
-// the columns of a block are packed before they are written. beta needs an out that is contiguous
-// along the large side.
+// out = alpha p^T (scale x) + beta (scale x); p: small side of x times that of out. out may be x
+// itself, for the columns of a block are packed before they are written. beta needs an out that is
+// contiguous along the large side.
 template <typename T>
 void Apply(const Kernels<T>& kernels, const Panels<T>& p, T alpha, const StoredMatrix& x, T scale,
            T beta, const StoredMatrix& out, Scratch& scratch) {
@@ -111,8 +111,8 @@ void Apply(const Kernels<T>& kernels, const Panels<T>& p, T alpha, const StoredM
       // The side that is contiguous in `out` runs along the panels of the product.
       const Panels<T>& along_rows = out.large_is_contiguous ? p : slice;
       const Panels<T>& along_columns = out.large_is_contiguous ? slice : p;
-      const int64_t rows = out.large_is_contiguous ? x.small : here;
-      const int64_t columns = out.large_is_contiguous ? here : x.small;
+      const int64_t rows = out.large_is_contiguous ? out.small : here;
+      const int64_t columns = out.large_is_contiguous ? here : out.small;
       char* origin = out.data + (out.large_is_contiguous ? l : l * out.stride) * item;
       for (int64_t r = 0; r < rows; r += tile) {
         for (int64_t c = 0; c < columns; c += width) {

@@ -143,6 +143,26 @@ void TestVectors(const Kernels<T>& k, Random& random) {
   }
 }
 
+template <typename T>
+void TestWeighRows(const Kernels<T>& k, Random& random) {
+  for (const int64_t rows : {0, 1, 2, 5, 64}) {
+    for (int vectors = 1; vectors <= 3; ++vectors) {
+      Buffer<T> a(rows * k.panel + 1), x(rows + 1), y(k.panel);
+      Fill(random, a, rows * k.panel);
+      Fill(random, x, rows);
+      k.weigh_rows(vectors, rows, x.data(), a.data(), y.data());
+      for (int j = 0; j < k.panel; ++j) {
+        double sum = 0;
+        for (int64_t r = 0; r < rows; ++r) sum += double(x[r]) * a[r * k.panel + j];
+        if (j < vectors * k.vector)
+          CHECK(std::abs(y[j] - sum) <= kEps<T> * double(rows + 1) * 4, "column %d", j);
+        else
+          CHECK(std::isnan(y[j]), "column %d was written", j);
+      }
+    }
+  }
+}
+
 void TestMaxAbs(const KernelTable& table) {
   const double inf = INFINITY, nan = NAN;
   for (const int at : {0, 5, 40}) {
@@ -183,6 +203,7 @@ void TestTable(const KernelTable& table, uint64_t seed) {
   TestTranspose(k, random);
   TestCholesky(k, random);
   TestVectors(k, random);
+  TestWeighRows(k, random);
 }
 
 }  // namespace

@@ -1,0 +1,102 @@
+#include "cpu/range.h"
+
+namespace ortho::cpu {
+namespace {
+
+// Gram-Schmidt on the rows of a, twice.
+void Orthonormalize(const Kernels<double>& k, int64_t rows, int64_t n, double* a) {
+  for (int64_t i = 0; i < rows; ++i) {
+    double* row = a + i * n;
+    for (int pass = 0; pass < 2; ++pass) {
+      k.combine(n, 1 / std::sqrt(k.dot(n, row, row)), row, 0.0, nullptr, row);
+      for (int64_t j = 0; j < i; ++j)
+        k.combine(n, 1.0, row, -k.dot(n, a + j * n, row), a + j * n, row);
+    }
+    k.combine(n, 1 / std::sqrt(k.dot(n, row, row)), row, 0.0, nullptr, row);
+  }
+}
+
+void ToColumns(const double* rows, const Panels<double>& columns) {
+  for (int64_t i = 0; i < kNullBlock; ++i)
+    for (int64_t r = 0; r < columns.rows; ++r) *columns.At(r, i) = rows[i * columns.rows + r];
+}
+
+void ToRows(const Panels<double>& columns, double* rows) {
+  for (int64_t i = 0; i < kNullBlock; ++i)
+    for (int64_t r = 0; r < columns.rows; ++r) rows[i * columns.rows + r] = *columns.At(r, i);
+}
+
+}  // namespace
+
+bool FindNullDirections(const KernelTable& table, const GramWorkspace<double>& ws,
+                        const StoredMatrix& x, double scale, double threshold, NullDirections* null,
+                        Scratch& scratch) {
+  const Kernels<double>& k = table.f64;
+  const int64_t side = ws.w.rows;
+  double* block = null->block;
+  uint32_t state = 7;
+  for (int64_t i = 0; i < kNullBlock * side; ++i) {
+    state = state * 1664525u + 1013904223u;
+    block[i] = static_cast<double>(state) / 4294967296.0 - 0.5;
+  }
+  for (int64_t i = 0; i < kNullBlock; ++i)  // the padding stays out of it
+    std::fill(block + i * side + x.small, block + (i + 1) * side, 0.0);
+  // Six products: a gap of 10 in sigma between null and kept gains a factor 100 with each.
+  for (int product = 0; product < 6; ++product) {
+    Orthonormalize(k, kNullBlock, side, block);
+    ToColumns(block, null->columns);
+    Multiply<double>(k, ws.w, null->columns, 1.0, nullptr, 0.0, null->product);
+    ToRows(null->product, block);
+  }
+  Orthonormalize(k, kNullBlock, side, block);
+  // Rayleigh-Ritz on X itself, where sigma decides and not sigma^2.
+  ToColumns(block, null->columns);
+  const StoredMatrix image = {
+      reinterpret_cast<char*>(null->image), Dtype::kFloat64, kNullBlock, x.large, true, x.large};
+  Apply(k, null->columns, 1.0, x, scale, 0.0, image, scratch);
+  OrthogonalizeRows(k, kNullBlock, x.large, null->image, null->rotations, 0);
+  // block <- rotations block, the rows below the threshold first.
+  std::memcpy(null->product.data, block, sizeof(double) * static_cast<size_t>(kNullBlock * side));
+  const double* old = null->product.data;
+  null->count = 0;
+  int64_t last = kNullBlock;
+  for (int64_t i = 0; i < kNullBlock; ++i) {
+    const double* row = null->image + i * x.large;
+    const bool is_null = std::sqrt(k.dot(x.large, row, row)) <= threshold;
+    double* target = block + (is_null ? null->count++ : --last) * side;
+    std::fill(target, target + side, 0.0);
+    for (int64_t j = 0; j < kNullBlock; ++j)
+      k.combine(side, 1.0, target, null->rotations[i * kNullBlock + j], old + j * side, target);
+  }
+  return null->count < kNullBlock;
+}
+
+void LiftNullDirections(const Kernels<double>& kernels, const NullDirections& null, double lift,
+                        const Panels<double>& g) {
+  for (int64_t i = 0; i < null.count; ++i) {
+    const double* v = null.block + i * g.rows;
+    for (int64_t c = 0; c < g.columns; c += g.width) {
+      const int64_t columns = std::min(g.width, g.columns - c);
+      for (int64_t r = 0; r < g.rows; ++r)
+        kernels.combine(columns, 1.0, g.At(r, c), lift * v[r], v + c, g.At(r, c));
+    }
+  }
+}
+
+void RemoveNullDirections(const Kernels<double>& kernels, const NullDirections& null,
+                          const Panels<double>& p, double* vectors) {
+  for (int64_t i = 0; i < null.count; ++i) {
+    const double* v = null.block + i * p.rows;
+    double* image = vectors;  // v^T p = (p v)^T, p symmetric
+    for (int64_t c = 0; c < p.columns; c += p.width)
+      kernels.weigh_rows(static_cast<int>(std::min(p.width, p.columns - c) / kernels.vector),
+                         p.rows, v, p.Panel(c), image + c);
+    for (int64_t c = 0; c < p.columns; c += p.width) {
+      const int64_t columns = std::min(p.width, p.columns - c);
+      for (int64_t r = 0; r < p.rows; ++r)
+        kernels.combine(columns, 1.0, p.At(r, c), -image[r], v + c, p.At(r, c));
+    }
+  }
+}
+
+}  // namespace ortho::cpu

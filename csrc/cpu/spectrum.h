@@ -1,0 +1,71 @@
+// What is known of the spectrum of a symmetric positive definite matrix in panels.
+#pragma once
+
+#include <cmath>
+
+#include "cpu/panels.h"
+
+namespace ortho::cpu {
+
+// Bounds on the eigenvalues of G = X X^T.
+struct SpectrumBounds {
+  double low = 0, high = 0;
+  double condition() const { return std::sqrt(high / low); }  // of X
+};
+
+template <typename T>
+double FrobeniusNorm(const Kernels<T>& kernels, const Panels<T>& a) {
+  double sum = 0;
+  for (int64_t c = 0; c < a.columns; c += a.width) {
+    const int64_t columns = std::min(a.width, a.columns - c);
+    if (columns == a.width) {
+      sum += kernels.dot(a.rows * a.width, a.Panel(c), a.Panel(c));
+    } else {
+      for (int64_t r = 0; r < a.rows; ++r) sum += kernels.dot(columns, a.At(r, c), a.At(r, c));
+    }
+  }
+  return std::sqrt(sum);
+}
+
+// Elements of scratch for LargestEigenvalue.
+template <typename T>
+int64_t EigenvalueScratch(const Panels<T>& a) {
+  return 2 * RoundUp(a.columns, a.width);
+}
+
+// The largest eigenvalue of `a` from below, by power iteration from a fixed pseudo-random start.
+// After k products it is within a factor o^(1/k) where o is the start's overlap with the top
+// eigenvector, about m^(-1/2): close enough for a rank threshold and to steer Newton, which squares
+// away what is wrong here.
+template <typename T>
+double LargestEigenvalue(const Kernels<T>& kernels, const Panels<T>& a, T* scratch) {
+  constexpr int kProducts = 8;
+  T *x = scratch, *y = scratch + EigenvalueScratch(a) / 2;
+  uint32_t state = 1;
+  for (int64_t i = 0; i < a.rows; ++i) {
+    state = state * 1664525u + 1013904223u;  // the constants of Numerical Recipes' generator
+    const T magnitude = T(1) + static_cast<T>(state >> 16) / T(65536);
+    x[i] = state & 0x8000u ? -magnitude : magnitude;
+  }
+  double norm = std::sqrt(kernels.dot(a.rows, x, x)), eigenvalue = 0;
+  for (int product = 0; product < kProducts; ++product) {
+    if (!(norm > 0)) return 0;
+    kernels.combine(a.rows, static_cast<T>(1 / norm), x, T(0), nullptr, x);
+    for (int64_t c = 0; c < a.columns; c += a.width)
+      kernels.weigh_rows(static_cast<int>(std::min(a.width, a.columns - c) / kernels.vector),
+                         a.rows, x, a.Panel(c), y + c);
+    std::swap(x, y);
+    norm = eigenvalue = std::sqrt(kernels.dot(a.rows, x, x));
+  }
+  return eigenvalue;
+}
+
+// ||a|| from above: the Frobenius norm, rigorous but loose by up to sqrt(m), or the power iteration
+// with room for what it misses.
+template <typename T>
+double NormBound(const Kernels<T>& kernels, const Panels<T>& a, double largest_eigenvalue) {
+  constexpr double kRoom = 1.3;
+  return std::min(FrobeniusNorm(kernels, a), kRoom * largest_eigenvalue);
+}
+
+}  // namespace ortho::cpu
