@@ -61,7 +61,7 @@ lint: $(READY) ## ruff, mypy --strict, clang-format, compiler warnings as errors
 	mypy
 	clang-format --dry-run -Werror $(CXX_FILES)
 	cmake --preset cpu -B build/lint -D ORTHO_WERROR=ON -D ORTHO_CUDA=auto \
-	  -D ORTHO_PYTHON=ON -D Python_EXECUTABLE=$(abspath $(BIN))/python
+	  -D ORTHO_PYTHON=ON -D Python_EXECUTABLE="$$($(RUN) -c 'import sys; print(sys.executable)')"
 	cmake --build build/lint
 
 format: $(READY) ## rewrite Python and C++ files the way lint wants them
