@@ -30,10 +30,12 @@ Rng = np.random.Generator
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_exact_on_planted_spectra(target: Target, rng: Rng, shape: Any, condition: float) -> None:
     x = planted(rng, *shape, condition)
-    for method in filter(target.serves, EXACT):
-        # rtol=0: at condition 1e6 the smallest singular value lies a factor 2 above the threshold.
-        error = relative_error(target.polar(x, method, rtol=0.0), truth(x, rtol=0.0))
-        assert error <= exact_bound(torch.float32, condition, method), method
+    wanted = truth(x, rtol=0.0)
+    # At condition 1e6 the default threshold is too close to the smallest singular value. These two
+    # are not, and take different routes: below 2e-7 a float64 Gram matrix cannot decide a rank.
+    for method, rtol in product(filter(target.serves, EXACT), (2.0**-22, 0.0)):
+        error = relative_error(target.polar(x, method, rtol=rtol), wanted)
+        assert error <= exact_bound(torch.float32, condition, method), (method, rtol)
 
 
 @pytest.mark.parametrize("condition", [1e0, 1e2, 1e4])
@@ -164,7 +166,9 @@ def test_polynomial_in_every_dtype(target: Target, rng: Rng, dtype: torch.dtype)
 
 @pytest.mark.parametrize("name", list(ok.coefficients.BY_NAME))
 def test_named_coefficients(target: Target, rng: Rng, name: str) -> None:
-    x = gaussian(rng, 12, 20)
+    # A planted spectrum: `cans` magnifies the rounding of a singular value at 0.82 of the norm (see
+    # its caveat), where a gaussian matrix may have one.
+    x = planted(rng, 12, 20, 1e2)
     out = target.polar(x, "newton_schulz", coefficients=name)
     wanted = polynomial_truth(x, "newton_schulz", polynomial=name)
     assert relative_error(out, wanted) <= polynomial_bound("float32")
