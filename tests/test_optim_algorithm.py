@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import ortho_optim
+from ortho_kernels.reference.polar import rank as reference_rank
 from ortho_optim import OrthogonalSGD, orthogonalize
 
 # Fifty steps of float64 with a polar factor good to 1e-9 each.
@@ -146,3 +147,21 @@ def test_views():
     torch.testing.assert_close(step("batch"), cases.polar_by_hand(grad), rtol=0, atol=1e-9)
     with pytest.raises(ValueError, match="view must be one for all parameters"):
         step(["flatten"])
+
+
+def test_step_norm_is_eta_root_sum_of_kept_ranks_on_gradients_of_real_layers():
+    """Grey images copied to three channels leave 9 of 27 directions, a softmax head C - 1 of C."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 36, 40), nn.Linear(40, 10)
+    )
+    x = torch.randn(64, 1, 8, 8).expand(-1, 3, -1, -1)
+    nn.functional.cross_entropy(model(x), torch.arange(64) % 10).backward()
+    optimizer = OrthogonalSGD(model, lr=0.5, layers="all", exclude="3")
+    ranks = [int(reference_rank(model[i].weight.grad.flatten(1).numpy())) for i in (0, 4)]
+    assert ranks == [9, 9]
+    before = [model[i].weight.detach().clone() for i in (0, 4)]
+    optimizer.step()
+    moved = [model[i].weight.detach() - w for i, w in zip((0, 4), before, strict=True)]
+    norm = math.sqrt(sum(float(m.double().square().sum()) for m in moved))
+    assert norm == pytest.approx(0.5 * math.sqrt(sum(ranks)), rel=1e-5)

@@ -100,6 +100,10 @@ def test_mistakes_are_told():
     net = cases.make_net()
     with pytest.raises(ValueError, match=r"got 'heads'; the weights are: mix, conv\.weight"):
         chosen(net, exclude="heads")
+    instance = torch.optim.SGD(net.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="got 'heads'"):
+        orthogonalize(instance, model=net, exclude="heads")
+    assert type(instance) is torch.optim.SGD
     with pytest.raises(ValueError, match=r"weights that layers='all' lets in.*got 'embedding'"):
         chosen(net, include="embedding")
     with pytest.raises(ValueError, match="include and exclude by name need names"):

@@ -55,7 +55,7 @@ def kind_of_shape(param: Tensor) -> str:
 
 def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
     for prefix, module in model.named_modules():
-        for leaf, param in module.named_parameters(recurse=False, remove_duplicate=False):
+        for leaf, param in module.named_parameters(recurse=False):
             yield f"{prefix}.{leaf}" if prefix else leaf, module, leaf, param
 
 
