@@ -39,8 +39,10 @@ ortho_status CheckOptions(const Call& call) {
                   options.rank);
     return ORTHO_OK;
   }
+  if (options.method == ORTHO_POLAR_NEWTON) return ORTHO_OK;
   if (options.method != ORTHO_POLAR_POLYNOMIAL)
-    return Fail(ORTHO_VALUE_ERROR, "%s: method must be 0 (exact) or 1 (polynomial), got %d", op,
+    return Fail(ORTHO_VALUE_ERROR,
+                "%s: method must be 0 (exact), 1 (polynomial) or 2 (newton), got %d", op,
                 options.method);
   if (options.precision < ORTHO_PRECISION_FLOAT32 || options.precision > ORTHO_PRECISION_BFLOAT16)
     return Fail(ORTHO_VALUE_ERROR,

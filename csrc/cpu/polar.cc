@@ -79,10 +79,23 @@ void Fill(const KernelTable& table, const StoredMatrix& out, double value) {
       store(1, 1, &value, 1, out.data + (r * out.stride + c) * ItemSize(out.dtype), 1);
 }
 
-// The power of two that brings `largest` into [1, 2); short of that where float64 has no such
-// power.
-double PowerOfTwoScale(double largest) {
-  return std::ldexp(1.0, std::min(-std::ilogb(largest), 1000));
+// The power of two that brings `largest` into [1, 2), or as near as a normal number of the type
+// that products run in can: subnormal inputs stay a little smaller, and lose nothing.
+double PowerOfTwoScale(double largest, Dtype dtype) {
+  return std::ldexp(1.0, std::min(-std::ilogb(largest), dtype == Dtype::kFloat64 ? 1000 : 126));
+}
+
+using Method = void (*)(const KernelTable&, const ortho_polar_options&, const StoredMatrix&, double,
+                        const StoredMatrix&, Scratch&);
+Method MethodOf(const ortho_polar_options& options) {
+  switch (options.method) {
+    case ORTHO_POLAR_NEWTON:
+      return NewtonPolar;
+    case ORTHO_POLAR_POLYNOMIAL:
+      return PolynomialPolar;
+    default:
+      return ExactPolar;
+  }
 }
 
 void PolarMatrix(const KernelTable& table, const ortho_polar_options& options,
@@ -94,10 +107,7 @@ void PolarMatrix(const KernelTable& table, const ortho_polar_options& options,
   char* copy = gather || scatter ? scratch.Take<char>(bytes) : nullptr;
   if (gather) x = Contiguous(copy, pair.x);
   if (scatter) out = Contiguous(copy, pair.x);
-  const bool exact = options.method == ORTHO_POLAR_EXACT;
-  const auto run = [&](double scale) {
-    (exact ? ExactPolar : PolynomialPolar)(table, options, x, scale, out, scratch);
-  };
+  const auto run = [&](double scale) { MethodOf(options)(table, options, x, scale, out, scratch); };
   if (scratch.measuring()) return run(1);
 
   if (gather) Transfer<true>(pair.x, x);
@@ -105,8 +115,8 @@ void PolarMatrix(const KernelTable& table, const ortho_polar_options& options,
   if (!std::isfinite(largest))
     Fill(table, out, std::numeric_limits<double>::quiet_NaN());
   else if (largest > 0)
-    run(PowerOfTwoScale(largest));
-  else if (exact && options.rank == ORTHO_RANK_COMPLETE)
+    run(PowerOfTwoScale(largest, x.dtype));
+  else if (options.method == ORTHO_POLAR_EXACT && options.rank == ORTHO_RANK_COMPLETE)
     run(0);
   else
     Fill(table, out, 0);

@@ -22,12 +22,15 @@ bool PolarAll(const KernelTable& table, const ortho_polar_options& options,
               const std::vector<PolarPair>& pairs, void* workspace, size_t workspace_bytes);
 
 // ---- The methods. x is finite and not all zero, scaled by `scale` (a power of two) its largest
-// element is in [1, 2); x and out agree in size, and may be the same memory. Each measures when
-// `scratch` does.
+// element is in [1, 2), or as near to that as float32 has a power to bring it; x and out agree in
+// size, and may be the same memory. Each measures when `scratch` does.
 
 // exact.cc
 void ExactPolar(const KernelTable& table, const ortho_polar_options& options, const StoredMatrix& x,
                 double scale, const StoredMatrix& out, Scratch& scratch);
+// newton.cc
+void NewtonPolar(const KernelTable& table, const ortho_polar_options& options,
+                 const StoredMatrix& x, double scale, const StoredMatrix& out, Scratch& scratch);
 // polynomial.cc
 void PolynomialPolar(const KernelTable& table, const ortho_polar_options& options,
                      const StoredMatrix& x, double scale, const StoredMatrix& out,

@@ -152,6 +152,24 @@ void TestPolynomial(const KernelTable& table) {
   }
 }
 
+// newton and the exact route agree where a ridge of 3e-7 does no harm.
+void TestNewton(const KernelTable& table) {
+  Random random(8);
+  ortho_polar_options options = ORTHO_POLAR_OPTIONS_DEFAULT;
+  options.method = ORTHO_POLAR_NEWTON;
+  const int64_t shapes[][2] = {{1, 5}, {7, 3}, {16, 27}, {40, 100}, {100, 40}};
+  for (const auto& [m, n] : shapes) {
+    std::vector<float> x = Planted<float>(random, m, n, 10, 0), o(x.size(), NAN);
+    Run(table, options, {{RowMajor(x, m, n), RowMajor(o, m, n)}});
+    CheckPolar(x, o, m, n, std::min(m, n), 2e-4);
+    const std::vector<double> wide(x.begin(), x.end());
+    std::vector<double> huge(wide), result(x.size(), NAN);
+    for (double& value : huge) value *= 1e300;
+    Run(table, options, {{RowMajor(huge, m, n), RowMajor(result, m, n)}});
+    CheckPolar(wide, result, m, n, std::min(m, n), 2e-4);
+  }
+}
+
 // The same bits with one thread and with many, alone and in a crowd, in any layout.
 void TestDeterminism(const KernelTable& table) {
   Random random(7);
@@ -204,6 +222,7 @@ int main() {
     TestExact<float>(*table, 1e-5);
     TestExact<double>(*table, 1e-10);
     TestPolynomial(*table);
+    TestNewton(*table);
     TestDeterminism(*table);
   }
   return Result();

@@ -82,7 +82,7 @@ typedef struct ortho_tensor {
 /* ---- Op: polar ----------------------------------------------------------------------------------
  * The polar factor U V^T of every matrix of `count` tensors, mixed shapes and dtypes, in one call.
  */
-enum { ORTHO_POLAR_EXACT = 0, ORTHO_POLAR_POLYNOMIAL = 1 };
+enum { ORTHO_POLAR_EXACT = 0, ORTHO_POLAR_POLYNOMIAL = 1, ORTHO_POLAR_NEWTON = 2 };
 enum { ORTHO_RANK_TRUNCATE = 0, ORTHO_RANK_COMPLETE = 1 };
 enum { ORTHO_PRECISION_FLOAT32 = 0, ORTHO_PRECISION_FLOAT16 = 1, ORTHO_PRECISION_BFLOAT16 = 2 };
 
