@@ -35,6 +35,9 @@ else:
     module, reason = _load()
 
 
+_polar = module.polar if module is not None else None
+
+
 def supports_polar(options: PolarOptions, x: Tensor) -> str:
     if module is None:
         return reason
@@ -69,7 +72,7 @@ def _options(options: PolarOptions) -> _native.PolarOptions:
 
 
 def polar(options: PolarOptions, x: Tensor, out: Tensor) -> None:
-    module.polar(_options(options), x, out)
+    _polar(_options(options), x, out)
 
 
 def polar_foreach(

@@ -108,26 +108,25 @@ def _fake_out(x: Tensor, out: Tensor, *args: Any, **kwargs: Any) -> None:
 
 BACKENDS: dict[str, Any] = {"native": native, "eager": eager}
 _DEFAULT, _ = resolve("polar")
-_ORDER = tuple((one.supports_polar, one.polar) for one in BACKENDS.values())
+_first_supports, _first_polar = native.supports_polar, native.polar
+_empty_like = torch.empty_like
 
 
 def _serve(options: PolarOptions, backend: str | None, x: Tensor, out: Tensor) -> None:
     """By the backend asked for, or the first that can; each checks x in the same words."""
-    if backend is None:
-        for supports, run in _ORDER:
-            if not (reason := supports(options, x)):
-                run(options, x, out)
-                return
-        backend = "eager"
-    elif not (reason := BACKENDS[backend].supports_polar(options, x)):
-        BACKENDS[backend].polar(options, x, out)
-        return
-    checks.refuse_backend("polar", backend, reason)
+    for name in BACKENDS if backend is None else (backend,):
+        if not (reason := BACKENDS[name].supports_polar(options, x)):
+            BACKENDS[name].polar(options, x, out)
+            return
+    checks.refuse_backend("polar", name, reason)
 
 
 def _run(x: Tensor, options: PolarOptions, backend: str | None) -> Tensor:
-    out = torch.empty_like(x)
-    _serve(options, backend, x, out)
+    out = _empty_like(x)
+    if backend is None and not _first_supports(options, x):  # the usual case, by the shortest way
+        _first_polar(options, x, out)
+    else:
+        _serve(options, backend, x, out)
     return out
 
 
