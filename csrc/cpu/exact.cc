@@ -118,7 +118,7 @@ Route ClearSpectrum(const KernelTable& table, GramWorkspace<double>& ws, const S
   const int64_t side = ws.g.rows;
   Route route;
   const double largest = LargestEigenvalue(kernels, ws.g, ws.vectors);
-  const double high = NormBound(kernels, ws.g, largest);
+  const double high = FrobeniusNorm(kernels, ws.g);
   AddToDiagonal(ws.g, x.small, side, high);  // the padding: inside the spectrum
   route.bounds.high = high;
   route.inverted = Invert(kernels, ws, 0);

@@ -45,8 +45,7 @@ bool Invert(const Kernels<T>& kernels, GramWorkspace<T>& ws, double shift) {
 // The lower end of the spectrum of G from ws.w = G^-1; NaN or 0 if the inverse overflowed.
 template <typename T>
 double LowerBound(const Kernels<T>& kernels, GramWorkspace<T>& ws, double high) {
-  const double low = 1 / NormBound(kernels, ws.w, LargestEigenvalue(kernels, ws.w, ws.vectors));
-  return std::min(low, high);
+  return std::min(1 / FrobeniusNorm(kernels, ws.w), high);
 }
 
 // p <- p s

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/panels.h"
+#include "cpu/thread_pool.h"
 
 namespace ortho::cpu {
 
@@ -32,23 +33,26 @@ void Multiply(const Kernels<T>& kernels, const Panels<T>& a, const Panels<T>& b,
   const int64_t depth = SliceDepth<T>(a.rows);
   const int64_t block =
       std::max(width, kBlockBytes / static_cast<int64_t>(sizeof(T)) / depth / width * width);
+  const bool upper = shape == Shape::kUpper;
   for (int64_t k = 0; k < a.rows; k += depth) {
     const int64_t slice = std::min(depth, a.rows - k);
     const Panels<T>* addend = k == 0 ? d : &c;
     const T weight = k == 0 ? beta : T(1);
     for (int64_t i0 = 0; i0 < c.rows; i0 += block) {
-      const int64_t i1 = std::min(c.rows, i0 + block);
-      for (int64_t j = shape == Shape::kUpper ? i0 / width * width : 0; j < c.columns; j += width) {
-        const int64_t columns = std::min(width, c.columns - j);
-        const int64_t end = shape == Shape::kUpper ? std::min(i1, j + columns) : i1;
+      const int64_t i1 = std::min(c.rows, i0 + block), first = upper ? i0 / width : 0;
+      const auto panel = [&](int64_t p) {
+        const int64_t j = (first + p) * width, columns = std::min(width, c.columns - j);
+        const int64_t end = upper ? std::min(i1, j + columns) : i1;
         for (int64_t i = i0; i < end; i += tile) {
           // Left of the diagonal block nothing is needed: start at the vector that holds column i.
-          const int64_t skip = shape == Shape::kUpper && i > j ? (i - j) / vector * vector : 0;
+          const int64_t skip = upper && i > j ? (i - j) / vector * vector : 0;
           kernels.product(static_cast<int>((columns - skip) / vector), slice, a.At(k, i),
                           b.At(k, j + skip), alpha, addend ? addend->At(i, j + skip) : nullptr,
                           weight, c.At(i, j + skip));
         }
-      }
+      };
+      SplitLoop((c.columns + width - 1) / width - first,
+                static_cast<double>(slice * (i1 - i0) * c.columns), panel);
     }
   }
 }
@@ -102,7 +106,6 @@ void Apply(const Kernels<T>& kernels, const Panels<T>& p, T alpha, const StoredM
   if (!scratch.measuring()) {
     const auto store = kernels.store[static_cast<int>(out.dtype)];
     const int64_t item = ItemSize(out.dtype);
-    alignas(64) T buffer[8 * 48];
     for (int64_t l = 0; l < x.large; l += block) {
       const int64_t here = std::min(block, x.large - l);
       slice.columns = PaddedSide(kernels, here);
@@ -114,16 +117,19 @@ void Apply(const Kernels<T>& kernels, const Panels<T>& p, T alpha, const StoredM
       const int64_t rows = out.large_is_contiguous ? out.small : here;
       const int64_t columns = out.large_is_contiguous ? here : out.small;
       char* origin = out.data + (out.large_is_contiguous ? l : l * out.stride) * item;
-      for (int64_t r = 0; r < rows; r += tile) {
-        for (int64_t c = 0; c < columns; c += width) {
-          const int64_t valid = std::min(width, columns - c);
-          kernels.product(static_cast<int>(RoundUp(valid, kernels.vector) / kernels.vector), depth,
-                          along_rows.At(0, r), along_columns.Panel(c), alpha,
-                          beta != T(0) ? slice.At(r, c) : nullptr, beta, buffer);
-          store(std::min(tile, rows - r), valid, buffer, width,
-                origin + (r * out.stride + c) * item, out.stride);
-        }
-      }
+      SplitLoop(
+          (rows + tile - 1) / tile, static_cast<double>(rows * columns * depth), [&](int64_t i) {
+            alignas(64) T buffer[8 * 48];
+            const int64_t r = i * tile;
+            for (int64_t c = 0; c < columns; c += width) {
+              const int64_t valid = std::min(width, columns - c);
+              kernels.product(static_cast<int>(RoundUp(valid, kernels.vector) / kernels.vector),
+                              depth, along_rows.At(0, r), along_columns.Panel(c), alpha,
+                              beta != T(0) ? slice.At(r, c) : nullptr, beta, buffer);
+              store(std::min(tile, rows - r), valid, buffer, width,
+                    origin + (r * out.stride + c) * item, out.stride);
+            }
+          });
     }
   }
   scratch.Release(mark);

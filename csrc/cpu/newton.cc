@@ -32,10 +32,9 @@ void NewtonPolar(const KernelTable& table, const ortho_polar_options&, const Sto
   Gram(kernels, source, source_scale, ws.g, scratch);
   double factor = 1;
   if (!measuring) {
-    const double largest = LargestEigenvalue(kernels, ws.g, ws.vectors);
-    SpectrumBounds bounds{0, NormBound(kernels, ws.g, largest)};
+    SpectrumBounds bounds{0, FrobeniusNorm(kernels, ws.g)};
+    double ridge = kRidge * LargestEigenvalue(kernels, ws.g, ws.vectors);
     AddToDiagonal(ws.g, x.small, side, static_cast<float>(bounds.high));
-    double ridge = kRidge * bounds.high;
     AddToDiagonal(ws.g, 0, x.small, static_cast<float>(ridge));
     // Rounding can outweigh the ridge only for sums far longer than it was chosen for.
     while (!Invert(kernels, ws, 0) || !((bounds.low = LowerBound(kernels, ws, bounds.high)) > 0)) {

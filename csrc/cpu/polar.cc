@@ -11,6 +11,8 @@ namespace {
 
 // Below this many multiplications a thread is not worth waking.
 constexpr double kWorthAThread = 2e5;
+// Below this, threads do not help inside one matrix.
+constexpr double kWorthSharing = 4e7;
 
 double Cost(const PolarPair& pair) {
   const double a = static_cast<double>(pair.x.rows.size),
@@ -34,6 +36,10 @@ bool AsStored(const Matrix& matrix, StoredMatrix* stored) {
   *stored = {matrix.data, matrix.dtype, small.size,
              large.size,  large_unit,   large_unit ? small.stride : large.stride};
   return true;
+}
+
+int64_t Bytes(const Matrix& matrix) {
+  return matrix.rows.size * matrix.columns.size * ItemSize(matrix.dtype);
 }
 
 StoredMatrix Contiguous(char* data, const Matrix& like) {
@@ -101,10 +107,9 @@ Method MethodOf(const ortho_polar_options& options) {
 void PolarMatrix(const KernelTable& table, const ortho_polar_options& options,
                  const PolarPair& pair, Scratch& scratch) {
   StoredMatrix x, out;
-  const int64_t bytes = pair.x.rows.size * pair.x.columns.size * ItemSize(pair.x.dtype);
   const bool gather = !AsStored(pair.x, &x), scatter = !AsStored(pair.out, &out);
   // One copy serves both ends, for a method may work in place.
-  char* copy = gather || scatter ? scratch.Take<char>(bytes) : nullptr;
+  char* copy = gather || scatter ? scratch.Take<char>(Bytes(pair.x)) : nullptr;
   if (gather) x = Contiguous(copy, pair.x);
   if (scatter) out = Contiguous(copy, pair.x);
   const auto run = [&](double scale) { MethodOf(options)(table, options, x, scale, out, scratch); };
@@ -123,8 +128,9 @@ void PolarMatrix(const KernelTable& table, const ortho_polar_options& options,
   if (scatter) Transfer<false>(pair.out, out);
 }
 
+// `outputs_known`: pair.out is where the result goes; otherwise room is made for one of any layout.
 size_t ScratchPerThread(const KernelTable& table, const ortho_polar_options& options,
-                        const std::vector<PolarPair>& pairs) {
+                        const std::vector<PolarPair>& pairs, bool outputs_known) {
   size_t most = 0;
   int64_t rows = -1, columns = -1;
   for (const PolarPair& pair : pairs) {
@@ -134,6 +140,7 @@ size_t ScratchPerThread(const KernelTable& table, const ortho_polar_options& opt
     if (simple && pair.x.rows.size == rows && pair.x.columns.size == columns) continue;
     if (simple) rows = pair.x.rows.size, columns = pair.x.columns.size;
     Scratch measure;
+    if (simple && !outputs_known) measure.Take<char>(Bytes(pair.x));
     PolarMatrix(table, options, pair, measure);
     most = std::max(most, measure.peak());
   }
@@ -147,17 +154,39 @@ int Workers(const std::vector<PolarPair>& pairs) {
   return static_cast<int>(std::clamp<double>(useful, 1, NumThreads()));
 }
 
+// The time of the last thread, if each takes the largest of what is left.
+double QueueTime(const std::vector<double>& costs, size_t begin, int threads) {
+  std::vector<double> busy(static_cast<size_t>(threads), 0.0);
+  for (size_t i = begin; i < costs.size(); ++i)
+    *std::min_element(busy.begin(), busy.end()) += costs[i];
+  return *std::max_element(busy.begin(), busy.end());
+}
+
+// How many of the largest matrices (costs descending) take all threads for themselves, one after
+// the other, for the queue of the rest to end evenly. Threads inside a product lose a little to
+// waiting, so only a clear imbalance counts.
+size_t SharedMatrices(const std::vector<double>& costs, int threads) {
+  constexpr double kImbalance = 1.15;
+  double total = 0;
+  for (const double cost : costs) total += cost;
+  size_t shared = 0;
+  while (shared < costs.size() && costs[shared] > kWorthSharing &&
+         QueueTime(costs, shared, threads) > kImbalance * total / threads)
+    total -= costs[shared++];
+  return shared;
+}
+
 }  // namespace
 
 size_t PolarWorkspace(const KernelTable& table, const ortho_polar_options& options,
                       const std::vector<PolarPair>& pairs) {
-  const size_t each = ScratchPerThread(table, options, pairs);
+  const size_t each = ScratchPerThread(table, options, pairs, false);
   return each == 0 ? 0 : each * static_cast<size_t>(Workers(pairs)) + Scratch::kAlignment;
 }
 
 bool PolarAll(const KernelTable& table, const ortho_polar_options& options,
               const std::vector<PolarPair>& pairs, void* workspace, size_t workspace_bytes) {
-  const size_t each = ScratchPerThread(table, options, pairs);
+  const size_t each = ScratchPerThread(table, options, pairs, true);
   int workers = Workers(pairs);
   char* base = nullptr;
   if (each > 0) {
@@ -168,14 +197,28 @@ bool PolarAll(const KernelTable& table, const ortho_polar_options& options,
     workers = static_cast<int>(
         std::min<size_t>(static_cast<size_t>(workers), (workspace_bytes - skip) / each));
   }
+  if (pairs.size() == 1 && Cost(pairs[0]) < kWorthSharing) {  // nothing to arrange
+    Scratch scratch(base);
+    PolarMatrix(table, options, pairs[0], scratch);
+    return true;
+  }
   std::vector<int64_t> order(pairs.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(),
                    [&](int64_t a, int64_t b) { return Cost(pairs[a]) > Cost(pairs[b]); });
-  ParallelFor(static_cast<int64_t>(pairs.size()), workers, [&](int64_t i, int worker) {
+  std::vector<double> costs;
+  for (const int64_t i : order) costs.push_back(Cost(pairs[i]));
+  const size_t shared = SharedMatrices(costs, NumThreads());
+  const auto run = [&](size_t i, int worker) {
     Scratch scratch(base + each * static_cast<size_t>(worker));
     PolarMatrix(table, options, pairs[order[i]], scratch);
-  });
+  };
+  {
+    const InnerThreads all(NumThreads());
+    for (size_t i = 0; i < shared; ++i) run(i, 0);
+  }
+  ParallelFor(static_cast<int64_t>(pairs.size() - shared), workers,
+              [&](int64_t i, int worker) { run(shared + static_cast<size_t>(i), worker); });
   return true;
 }
 

@@ -12,7 +12,8 @@ struct PolarPair {
   Matrix x, out;
 };
 
-// Bytes of scratch for PolarAll on these matrices with the current number of threads.
+// Bytes of scratch for PolarAll on these inputs, whatever the layout of the outputs, with the
+// current number of threads.
 size_t PolarWorkspace(const KernelTable& table, const ortho_polar_options& options,
                       const std::vector<PolarPair>& pairs);
 

@@ -7,7 +7,9 @@
 
 namespace ortho::cpu {
 
-// Bounds on the eigenvalues of G = X X^T.
+// Bounds on the eigenvalues of G = X X^T: rigorous, for ||A||_F >= ||A||, and loose by at most
+// sqrt(m) at either end, which costs Newton a fraction of a step. (A power iteration is closer, and
+// now and then, from a start that misses the top eigenvector, wrong.)
 struct SpectrumBounds {
   double low = 0, high = 0;
   double condition() const { return std::sqrt(high / low); }  // of X
@@ -34,9 +36,8 @@ int64_t EigenvalueScratch(const Panels<T>& a) {
 }
 
 // The largest eigenvalue of `a` from below, by power iteration from a fixed pseudo-random start.
-// After k products it is within a factor o^(1/k) where o is the start's overlap with the top
-// eigenvector, about m^(-1/2): close enough for a rank threshold and to steer Newton, which squares
-// away what is wrong here.
+// After k products it is within a factor o^(1/k), where o is the start's overlap with the top
+// eigenvector, about m^(-1/2): close enough for a rank threshold, which has a factor to spare.
 template <typename T>
 double LargestEigenvalue(const Kernels<T>& kernels, const Panels<T>& a, T* scratch) {
   constexpr int kProducts = 8;
@@ -58,14 +59,6 @@ double LargestEigenvalue(const Kernels<T>& kernels, const Panels<T>& a, T* scrat
     norm = eigenvalue = std::sqrt(kernels.dot(a.rows, x, x));
   }
   return eigenvalue;
-}
-
-// ||a|| from above: the Frobenius norm, rigorous but loose by up to sqrt(m), or the power iteration
-// with room for what it misses.
-template <typename T>
-double NormBound(const Kernels<T>& kernels, const Panels<T>& a, double largest_eigenvalue) {
-  constexpr double kRoom = 1.3;
-  return std::min(FrobeniusNorm(kernels, a), kRoom * largest_eigenvalue);
 }
 
 }  // namespace ortho::cpu

@@ -27,6 +27,7 @@ int DefaultThreads() {
 }
 
 std::atomic<int> num_threads{0};
+thread_local int inner_threads = 1;
 
 class Pool {
  public:
@@ -135,6 +136,10 @@ int NumThreads() {
 }
 
 void SetNumThreads(int threads) { num_threads.store(threads, std::memory_order_relaxed); }
+
+InnerThreads::InnerThreads(int threads) { inner_threads = threads; }
+InnerThreads::~InnerThreads() { inner_threads = 1; }
+int InnerThreads::Current() { return inner_threads; }
 
 void ParallelFor(int64_t count, int workers, const std::function<void(int64_t, int)>& task) {
   if (workers <= 1 || count <= 1) {
