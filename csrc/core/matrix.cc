@@ -61,10 +61,13 @@ bool OverlapsItself(const ortho_tensor& tensor) {
   const Strides strides(tensor);
   Axis::Dim dims[Axis::kMaxDims];
   int count = 0;
-  for (int32_t d = 0; d < tensor.ndim; ++d)
-    if (tensor.shape[d] > 1) dims[count++] = {tensor.shape[d], std::abs(strides[d])};
-  std::sort(dims, dims + count,
-            [](const Axis::Dim& a, const Axis::Dim& b) { return a.stride < b.stride; });
+  for (int32_t d = 0; d < tensor.ndim; ++d) {
+    if (tensor.shape[d] <= 1) continue;
+    const Axis::Dim dim = {tensor.shape[d], std::abs(strides[d])};
+    int at = count++;
+    for (; at > 0 && dims[at - 1].stride > dim.stride; --at) dims[at] = dims[at - 1];
+    dims[at] = dim;
+  }
   int64_t reach = 0;
   for (int d = 0; d < count; ++d) {
     if (dims[d].stride <= reach) return true;
@@ -148,7 +151,8 @@ ortho_status CheckOutput(const char* op, const std::string& name, const std::str
   return ORTHO_OK;
 }
 
-void AppendMatrices(const ortho_tensor& tensor, int64_t row_blocks, std::vector<Matrix>* matrices) {
+void VisitMatrices(const ortho_tensor& tensor, int64_t row_blocks,
+                   const std::function<void(const Matrix&)>& visit) {
   if (IsEmpty(tensor)) return;
   const Strides strides(tensor);
   const int64_t item = tensor.dtype.bits / 8;
@@ -160,7 +164,7 @@ void AppendMatrices(const ortho_tensor& tensor, int64_t row_blocks, std::vector<
     matrix.columns = MakeAxis(tensor, strides, 1, tensor.ndim);
     matrix.rows.size /= row_blocks;
     for (int64_t block = 0; block < row_blocks; ++block) {
-      matrices->push_back(matrix);
+      visit(matrix);
       matrix.data += matrix.rows.size * matrix.rows.stride * item;
     }
     return;
@@ -169,8 +173,9 @@ void AppendMatrices(const ortho_tensor& tensor, int64_t row_blocks, std::vector<
   matrix.columns = MakeAxis(tensor, strides, tensor.ndim - 1, tensor.ndim);
   const Axis batch = MakeAxis(tensor, strides, 0, tensor.ndim - 2);
   for (int64_t b = 0; b < batch.size; ++b) {
-    matrices->push_back(matrix);
-    matrices->back().data += batch.Offset(b) * item;
+    Matrix here = matrix;
+    here.data += batch.Offset(b) * item;
+    visit(here);
   }
 }
 

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
-#include <vector>
 
 #include "ortho/ortho.h"
 
@@ -21,7 +21,7 @@ inline int64_t ItemSize(Dtype dtype) {
 // describes them (channels_last, a slice): then `dims` keeps their shape and strides, outermost
 // first.
 struct Axis {
-  static constexpr int kMaxDims = 16;
+  static constexpr int kMaxDims = 8;
   struct Dim {
     int64_t size, stride;
   };
@@ -45,10 +45,11 @@ struct Matrix {
 };
 
 // Reads `tensor` as matrices by the rule of ortho.h (ORTHO_VIEW_BATCH or a number of row blocks)
-// and appends them to `matrices`; empty ones are left out. The tensor has passed CheckTensor.
-void AppendMatrices(const ortho_tensor& tensor, int64_t row_blocks, std::vector<Matrix>* matrices);
+// and shows them to `visit` one by one; empty ones are left out. The tensor has passed CheckTensor.
+void VisitMatrices(const ortho_tensor& tensor, int64_t row_blocks,
+                   const std::function<void(const Matrix&)>& visit);
 
-// What every op asks of a tensor: a floating dtype, 2 to 16 dimensions, a pointer where there are
+// What every op asks of a tensor: a floating dtype, 2 to 8 dimensions, a pointer where there are
 // elements, a size that fits. `op` and `name` are for the words.
 ortho_status CheckTensor(const char* op, const std::string& name, const ortho_tensor& tensor);
 

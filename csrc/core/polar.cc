@@ -123,13 +123,16 @@ ortho_status Kernels(const Call& call, const cpu::KernelTable** table) {
 
 // Inputs and outputs as pairs of matrices; without outputs, an input stands for its own.
 std::vector<cpu::PolarPair> Pairs(const Call& call, const ortho_tensor* outputs) {
-  std::vector<Matrix> x, out;
+  std::vector<cpu::PolarPair> pairs;
+  pairs.reserve(static_cast<size_t>(call.count));
   for (int64_t i = 0; i < call.count; ++i) {
-    AppendMatrices(call.inputs[i], call.RowBlocks(i), &x);
-    AppendMatrices(outputs ? outputs[i] : call.inputs[i], call.RowBlocks(i), &out);
+    size_t next = pairs.size();
+    VisitMatrices(call.inputs[i], call.RowBlocks(i),
+                  [&](const Matrix& x) { pairs.push_back({x, x}); });
+    if (outputs)
+      VisitMatrices(outputs[i], call.RowBlocks(i),
+                    [&](const Matrix& out) { pairs[next++].out = out; });
   }
-  std::vector<cpu::PolarPair> pairs(x.size());
-  for (size_t i = 0; i < x.size(); ++i) pairs[i] = {x[i], out[i]};
   return pairs;
 }
 
@@ -158,8 +161,8 @@ ortho_status Polar(const Call& call, const ortho_tensor* outputs, void* workspac
   if (ortho_status status = Kernels(call, &table)) return status;
   const std::vector<cpu::PolarPair> pairs = Pairs(call, outputs);
   if (!cpu::PolarAll(*table, call.options, pairs, workspace, workspace_bytes))
-    return Fail(ORTHO_VALUE_ERROR, "%s: workspace must have at least %zu bytes, got %zu", call.op(),
-                cpu::PolarWorkspace(*table, call.options, pairs), workspace_bytes);
+    return Fail(ORTHO_SMALL_WORKSPACE, "%s: workspace must have at least %zu bytes, got %zu",
+                call.op(), cpu::PolarWorkspace(*table, call.options, pairs), workspace_bytes);
   return ORTHO_OK;
 }
 

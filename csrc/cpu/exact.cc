@@ -117,7 +117,6 @@ Route ClearSpectrum(const KernelTable& table, GramWorkspace<double>& ws, const S
   const Kernels<double>& kernels = table.f64;
   const int64_t side = ws.g.rows;
   Route route;
-  const double largest = LargestEigenvalue(kernels, ws.g, ws.vectors);
   const double high = FrobeniusNorm(kernels, ws.g);
   AddToDiagonal(ws.g, x.small, side, high);  // the padding: inside the spectrum
   route.bounds.high = high;
@@ -132,6 +131,7 @@ Route ClearSpectrum(const KernelTable& table, GramWorkspace<double>& ws, const S
   }
   if (route.condition * rtol <= kRankMargin) return route;
 
+  const double largest = LargestEigenvalue(kernels, ws.g, x.small, ws.vectors);
   // A shift that is lost in rounding makes a singular G definite.
   const bool enough_rows = x.small >= 3 * kNullBlock;
   if (enough_rows && (route.inverted || Invert(kernels, ws, kSmallestShift * high)) &&
@@ -236,6 +236,10 @@ void ExactPolar(const KernelTable& table, const ortho_polar_options& options, co
   const double rtol = RankTolerance(options, x.dtype);
   const bool complete = options.rank == ORTHO_RANK_COMPLETE;
   const bool nothing_kept = scale == 0 || rtol >= 1;
+  if (nothing_kept && !complete && !scratch.measuring()) {
+    Fill(table, out, 0);
+    return;
+  }
   if (x.small == 1 && !nothing_kept) {
     if (!scratch.measuring()) NormalizeRow(kernels, x, scale, out);
     return;

@@ -60,12 +60,11 @@ ortho_status FrobeniusNorm(const ortho_tensor& x, double* norms) {
   const char* reason = nullptr;
   const KernelTable* table = ActiveKernels(&reason);
   if (table == nullptr) return Fail(ORTHO_RUNTIME_ERROR, "frobenius_norm: %s", reason);
-  std::vector<Matrix> matrices;
-  AppendMatrices(x, ORTHO_VIEW_BATCH, &matrices);
   int64_t count = 1;
   for (int32_t d = 0; d + 2 < x.ndim; ++d) count *= x.shape[d];
-  if (matrices.empty()) std::fill(norms, norms + count, 0.0);
-  for (size_t i = 0; i < matrices.size(); ++i) norms[i] = Norm(*table, matrices[i]);
+  std::fill(norms, norms + count, 0.0);  // empty matrices are not visited
+  VisitMatrices(x, ORTHO_VIEW_BATCH,
+                [&](const Matrix& matrix) { *norms++ = Norm(*table, matrix); });
   return ORTHO_OK;
 }
 

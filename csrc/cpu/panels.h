@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/matrix.h"
 #include "cpu/kernel_table.h"
 #include "cpu/scratch.h"
+#include "cpu/stored.h"
 
 namespace ortho::cpu {
 
@@ -37,16 +37,6 @@ struct Panels {
   int64_t elements() const { return RoundUp(columns, width) * rows; }
   T* Panel(int64_t column) const { return data + column / width * (rows * width); }
   T* At(int64_t row, int64_t column) const { return Panel(column) + row * width + column % width; }
-};
-
-// A matrix of the caller as the kernels like it: one axis of unit stride. `stride` is the other
-// axis's. "small" is the shorter side, on which everything is computed (polar(X^T) = polar(X)^T).
-struct StoredMatrix {
-  char* data = nullptr;
-  Dtype dtype = Dtype::kFloat32;
-  int64_t small = 0, large = 0;
-  bool large_is_contiguous = true;  // element (s, l) at s * stride + l, otherwise at l * stride + s
-  int64_t stride = 0;
 };
 
 // target(k, c) = scale * source(k0 + k, c0 + c) for k < rows, c < columns, where `k_is_contiguous`

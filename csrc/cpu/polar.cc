@@ -21,70 +21,6 @@ double Cost(const PolarPair& pair) {
   return small * small * (3 * large + 10 * small);
 }
 
-// The shorter axis is the small side; rows, where they are equal.
-bool RowsAreSmall(const Matrix& matrix) { return matrix.rows.size <= matrix.columns.size; }
-
-// Whether `matrix` is already as the kernels like it: one axis of unit stride, a single stride for
-// the other. Fills `stored` if so.
-bool AsStored(const Matrix& matrix, StoredMatrix* stored) {
-  const Axis& small = RowsAreSmall(matrix) ? matrix.rows : matrix.columns;
-  const Axis& large = RowsAreSmall(matrix) ? matrix.columns : matrix.rows;
-  if (small.dim_count > 0 || large.dim_count > 0) return false;
-  const bool large_unit = large.stride == 1 || large.size == 1;
-  const bool small_unit = small.stride == 1 || small.size == 1;
-  if (!large_unit && !small_unit) return false;
-  *stored = {matrix.data, matrix.dtype, small.size,
-             large.size,  large_unit,   large_unit ? small.stride : large.stride};
-  return true;
-}
-
-int64_t Bytes(const Matrix& matrix) {
-  return matrix.rows.size * matrix.columns.size * ItemSize(matrix.dtype);
-}
-
-StoredMatrix Contiguous(char* data, const Matrix& like) {
-  const int64_t small = std::min(like.rows.size, like.columns.size);
-  const int64_t large = std::max(like.rows.size, like.columns.size);
-  return {data, like.dtype, small, large, true, large};
-}
-
-// Element by element between any strides and a contiguous copy; the slow road for awkward layouts.
-template <bool kGather>
-void Transfer(const Matrix& matrix, const StoredMatrix& copy) {
-  const Axis& small = RowsAreSmall(matrix) ? matrix.rows : matrix.columns;
-  const Axis& large = RowsAreSmall(matrix) ? matrix.columns : matrix.rows;
-  const int64_t item = ItemSize(matrix.dtype);
-  for (int64_t s = 0; s < small.size; ++s) {
-    char* row = matrix.data + small.Offset(s) * item;
-    char* contiguous = copy.data + s * copy.stride * item;
-    for (int64_t l = 0; l < large.size; ++l, contiguous += item) {
-      char* element = row + large.Offset(l) * item;
-      std::memcpy(kGather ? contiguous : element, kGather ? element : contiguous,
-                  static_cast<size_t>(item));
-    }
-  }
-}
-
-double MaxAbs(const KernelTable& table, const StoredMatrix& x) {
-  const auto max_abs = table.max_abs[static_cast<int>(x.dtype)];
-  const int64_t rows = x.large_is_contiguous ? x.small : x.large;
-  const int64_t length = x.large_is_contiguous ? x.large : x.small;
-  if (x.stride == length) return max_abs(rows * length, x.data);
-  double largest = 0;
-  for (int64_t r = 0; r < rows; ++r)
-    largest = std::max(largest, max_abs(length, x.data + r * x.stride * ItemSize(x.dtype)));
-  return largest;
-}
-
-void Fill(const KernelTable& table, const StoredMatrix& out, double value) {
-  const int64_t rows = out.large_is_contiguous ? out.small : out.large;
-  const int64_t length = out.large_is_contiguous ? out.large : out.small;
-  const auto store = table.f64.store[static_cast<int>(out.dtype)];
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = 0; c < length; ++c)
-      store(1, 1, &value, 1, out.data + (r * out.stride + c) * ItemSize(out.dtype), 1);
-}
-
 // The power of two that brings `largest` into [1, 2), or as near as a normal number of the type
 // that products run in can: subnormal inputs stay a little smaller, and lose nothing.
 double PowerOfTwoScale(double largest, Dtype dtype) {
@@ -115,7 +51,7 @@ void PolarMatrix(const KernelTable& table, const ortho_polar_options& options,
   const auto run = [&](double scale) { MethodOf(options)(table, options, x, scale, out, scratch); };
   if (scratch.measuring()) return run(1);
 
-  if (gather) Transfer<true>(pair.x, x);
+  if (gather) Gather(pair.x, x);
   const double largest = MaxAbs(table, x);
   if (!std::isfinite(largest))
     Fill(table, out, std::numeric_limits<double>::quiet_NaN());
@@ -125,7 +61,7 @@ void PolarMatrix(const KernelTable& table, const ortho_polar_options& options,
     run(0);
   else
     Fill(table, out, 0);
-  if (scatter) Transfer<false>(pair.out, out);
+  if (scatter) Scatter(out, pair.out);
 }
 
 // `outputs_known`: pair.out is where the result goes; otherwise room is made for one of any layout.
@@ -187,15 +123,14 @@ size_t PolarWorkspace(const KernelTable& table, const ortho_polar_options& optio
 bool PolarAll(const KernelTable& table, const ortho_polar_options& options,
               const std::vector<PolarPair>& pairs, void* workspace, size_t workspace_bytes) {
   const size_t each = ScratchPerThread(table, options, pairs, true);
-  int workers = Workers(pairs);
+  const int workers = Workers(pairs);
   char* base = nullptr;
   if (each > 0) {
     const uintptr_t address = reinterpret_cast<uintptr_t>(workspace);
     const size_t skip = (Scratch::kAlignment - address % Scratch::kAlignment) % Scratch::kAlignment;
-    if (workspace == nullptr || workspace_bytes < skip + each) return false;
+    if (workspace == nullptr || workspace_bytes < skip + each * static_cast<size_t>(workers))
+      return false;
     base = static_cast<char*>(workspace) + skip;
-    workers = static_cast<int>(
-        std::min<size_t>(static_cast<size_t>(workers), (workspace_bytes - skip) / each));
   }
   if (pairs.size() == 1 && Cost(pairs[0]) < kWorthSharing) {  // nothing to arrange
     Scratch scratch(base);

@@ -17,8 +17,9 @@ struct PolarPair {
 size_t PolarWorkspace(const KernelTable& table, const ortho_polar_options& options,
                       const std::vector<PolarPair>& pairs);
 
-// The largest matrices first, each on one thread; what a matrix becomes depends on nothing but
-// itself. On as many threads as the workspace has room for; false if it has none for one.
+// The largest matrices first, each on one thread or, if they outweigh the rest, on all; what a
+// matrix becomes depends on nothing but itself. False, with nothing done, if the workspace is too
+// small.
 bool PolarAll(const KernelTable& table, const ortho_polar_options& options,
               const std::vector<PolarPair>& pairs, void* workspace, size_t workspace_bytes);
 
@@ -36,9 +37,5 @@ void NewtonPolar(const KernelTable& table, const ortho_polar_options& options,
 void PolynomialPolar(const KernelTable& table, const ortho_polar_options& options,
                      const StoredMatrix& x, double scale, const StoredMatrix& out,
                      Scratch& scratch);
-
-// target = scale * source, of the same size, whatever their layouts and dtypes (stored.cc).
-void CopyRows(const KernelTable& table, const StoredMatrix& source, double scale,
-              const StoredMatrix& target);
 
 }  // namespace ortho::cpu

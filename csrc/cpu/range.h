@@ -18,7 +18,9 @@ bool ProjectOntoRange(const Kernels<T>& kernels, GramWorkspace<T>& ws, double th
                       double filler) {
   if (!Invert(kernels, ws, threshold)) return false;
   Combine(kernels, -threshold, ws.w, 0, ws.w, 1, ws.p);
-  constexpr int kMaxSteps = 8;  // an eigenvalue at a factor 4 is within 1e-16 after 6
+  // An eigenvalue at a factor 4 is within 1e-16 after 6 steps; one on the threshold itself moves
+  // away from 1/2 by a factor 1.5 with each, from rounding if from nothing else.
+  constexpr int kMaxSteps = 100;
   for (int step = 0; step < kMaxSteps; ++step) {
     const Panels<T>&square = ws.s, &difference = ws.m;
     MultiplySymmetric(kernels, ws.p, ws.p, square);

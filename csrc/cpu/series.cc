@@ -11,11 +11,22 @@ constexpr double kPi = 3.14159265358979323846;
 
 double InverseRoot(double e) { return 1 / std::sqrt(1 - e); }
 
+// The zeros of the Chebyshev polynomials, once: they are asked for at every matrix.
+struct ChebyshevNodes {
+  double of[kMaxDegree + 1][kMaxDegree + 1];
+  ChebyshevNodes() {
+    for (int degree = 0; degree <= kMaxDegree; ++degree)
+      for (int i = 0; i <= degree; ++i)
+        of[degree][i] = std::cos(kPi * (2 * i + 1) / (2 * degree + 2));
+  }
+};
+
 // Newton's divided differences at the nodes, multiplied out into powers of e.
 void Interpolate(int degree, double radius, double* coefficients) {
+  static const ChebyshevNodes chebyshev;
   double nodes[kMaxDegree + 1], table[kMaxDegree + 1];
   for (int i = 0; i <= degree; ++i) {
-    nodes[i] = radius * std::cos(kPi * (2 * i + 1) / (2 * degree + 2));
+    nodes[i] = radius * chebyshev.of[degree][i];
     table[i] = InverseRoot(nodes[i]);
   }
   for (int level = 1; level <= degree; ++level)
@@ -32,10 +43,11 @@ void Interpolate(int degree, double radius, double* coefficients) {
 // Relative error of the interpolation, from the remainder at Chebyshev nodes: the (n + 1)-th
 // derivative of (1 - e)^(-1/2) is largest at e = radius, and the function smallest at -radius.
 double ErrorBound(int degree, double radius) {
-  double coefficient = 1;  // of e^(degree + 1)
-  for (int k = 1; k <= degree + 1; ++k) coefficient *= (2 * k - 1) / (2.0 * k);
-  return 2 * coefficient * std::pow(radius / 2, degree + 1) *
-         std::pow(1 - radius, -(degree + 1.5)) * std::sqrt(1 + radius);
+  double bound = 2 * std::sqrt((1 + radius) / (1 - radius));
+  for (int k = 1; k <= degree + 1;
+       ++k)  // the coefficient of e^(degree + 1), and the powers with it
+    bound *= (2 * k - 1) / (2.0 * k) * (radius / 2) / (1 - radius);
+  return bound;
 }
 
 }  // namespace

@@ -35,18 +35,19 @@ int64_t EigenvalueScratch(const Panels<T>& a) {
   return 2 * RoundUp(a.columns, a.width);
 }
 
-// The largest eigenvalue of `a` from below, by power iteration from a fixed pseudo-random start.
-// After k products it is within a factor o^(1/k), where o is the start's overlap with the top
-// eigenvector, about m^(-1/2): close enough for a rank threshold, which has a factor to spare.
+// The largest eigenvalue of the leading block of `a` (side x side, the rest of it apart) from
+// below, by power iteration from a fixed pseudo-random start. After k products it is within a
+// factor o^(1/k), where o is the start's overlap with the top eigenvector, about m^(-1/2): close
+// enough for a rank threshold, which has a factor to spare.
 template <typename T>
-double LargestEigenvalue(const Kernels<T>& kernels, const Panels<T>& a, T* scratch) {
+double LargestEigenvalue(const Kernels<T>& kernels, const Panels<T>& a, int64_t side, T* scratch) {
   constexpr int kProducts = 8;
   T *x = scratch, *y = scratch + EigenvalueScratch(a) / 2;
   uint32_t state = 1;
   for (int64_t i = 0; i < a.rows; ++i) {
     state = state * 1664525u + 1013904223u;  // the constants of Numerical Recipes' generator
     const T magnitude = T(1) + static_cast<T>(state >> 16) / T(65536);
-    x[i] = state & 0x8000u ? -magnitude : magnitude;
+    x[i] = i >= side ? T(0) : state & 0x8000u ? -magnitude : magnitude;
   }
   double norm = std::sqrt(kernels.dot(a.rows, x, x)), eigenvalue = 0;
   for (int product = 0; product < kProducts; ++product) {

@@ -1,6 +1,77 @@
-#include "cpu/polar.h"
+#include "cpu/stored.h"
+
+#include <algorithm>
+#include <cstring>
 
 namespace ortho::cpu {
+namespace {
+
+// The shorter axis is the small side; rows, where they are equal.
+bool RowsAreSmall(const Matrix& matrix) { return matrix.rows.size <= matrix.columns.size; }
+
+template <bool kGather>
+void Transfer(const Matrix& matrix, const StoredMatrix& copy) {
+  const Axis& small = RowsAreSmall(matrix) ? matrix.rows : matrix.columns;
+  const Axis& large = RowsAreSmall(matrix) ? matrix.columns : matrix.rows;
+  const int64_t item = ItemSize(matrix.dtype);
+  for (int64_t s = 0; s < small.size; ++s) {
+    char* row = matrix.data + small.Offset(s) * item;
+    char* contiguous = copy.data + s * copy.stride * item;
+    for (int64_t l = 0; l < large.size; ++l, contiguous += item) {
+      char* element = row + large.Offset(l) * item;
+      std::memcpy(kGather ? contiguous : element, kGather ? element : contiguous,
+                  static_cast<size_t>(item));
+    }
+  }
+}
+
+}  // namespace
+
+bool AsStored(const Matrix& matrix, StoredMatrix* stored) {
+  const Axis& small = RowsAreSmall(matrix) ? matrix.rows : matrix.columns;
+  const Axis& large = RowsAreSmall(matrix) ? matrix.columns : matrix.rows;
+  if (small.dim_count > 0 || large.dim_count > 0) return false;
+  const bool large_unit = large.stride == 1 || large.size == 1;
+  const bool small_unit = small.stride == 1 || small.size == 1;
+  if (!large_unit && !small_unit) return false;
+  *stored = {matrix.data, matrix.dtype, small.size,
+             large.size,  large_unit,   large_unit ? small.stride : large.stride};
+  return true;
+}
+
+int64_t Bytes(const Matrix& matrix) {
+  return matrix.rows.size * matrix.columns.size * ItemSize(matrix.dtype);
+}
+
+StoredMatrix Contiguous(char* data, const Matrix& like) {
+  const int64_t small = std::min(like.rows.size, like.columns.size);
+  const int64_t large = std::max(like.rows.size, like.columns.size);
+  return {data, like.dtype, small, large, true, large};
+}
+
+void Gather(const Matrix& matrix, const StoredMatrix& copy) { Transfer<true>(matrix, copy); }
+
+void Scatter(const StoredMatrix& copy, const Matrix& matrix) { Transfer<false>(matrix, copy); }
+
+double MaxAbs(const KernelTable& table, const StoredMatrix& x) {
+  const auto max_abs = table.max_abs[static_cast<int>(x.dtype)];
+  const int64_t rows = x.large_is_contiguous ? x.small : x.large;
+  const int64_t length = x.large_is_contiguous ? x.large : x.small;
+  if (x.stride == length) return max_abs(rows * length, x.data);
+  double largest = 0;
+  for (int64_t r = 0; r < rows; ++r)
+    largest = std::max(largest, max_abs(length, x.data + r * x.stride * ItemSize(x.dtype)));
+  return largest;
+}
+
+void Fill(const KernelTable& table, const StoredMatrix& out, double value) {
+  const int64_t rows = out.large_is_contiguous ? out.small : out.large;
+  const int64_t length = out.large_is_contiguous ? out.large : out.small;
+  const auto store = table.f64.store[static_cast<int>(out.dtype)];
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < length; ++c)
+      store(1, 1, &value, 1, out.data + (r * out.stride + c) * ItemSize(out.dtype), 1);
+}
 
 void CopyRows(const KernelTable& table, const StoredMatrix& source, double scale,
               const StoredMatrix& target) {
