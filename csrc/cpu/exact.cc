@@ -209,7 +209,6 @@ void JacobiRoute(const KernelTable& table, const StoredMatrix& x, double scale, 
   double* y = scratch.Take<double>(m * n);
   double* rotations = scratch.Take<double>(m * m);
   const Panels<double> left = Panels<double>::Take(kernels, side, side, scratch);
-  double* staging = scratch.Take<double>(StagingElements(kernels, side));
   if (!scratch.measuring()) {
     CopyRows(table, x, scale, RowMajor(y, m, n));
     OrthogonalizeRows(kernels, m, n, y, rotations, rtol / 4);
@@ -222,7 +221,7 @@ void JacobiRoute(const KernelTable& table, const StoredMatrix& x, double scale, 
       kernels.combine(n, inverse, y + i * n, 0.0, nullptr, y + i * n);
     }
     Pack(kernels, reinterpret_cast<const char*>(rotations), Dtype::kFloat64, m, false, 0, m, 0, m,
-         1.0, left, staging);
+         1.0, left);
   }
   // J X = diag(sigma) V^T, so U V^T = J^T V^T over the kept rows.
   Apply(kernels, left, 1.0, RowMajor(y, m, n), 1.0, 0.0, out, scratch);

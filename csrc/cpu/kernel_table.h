@@ -26,6 +26,11 @@ struct Kernels {
   void (*product)(int vectors, int64_t k, const T* a, const T* b, T alpha, const T* d, T beta,
                   T* c);
 
+  // The same for two tiles of rows, one vector wide: as many sums at once where a panel ends early.
+  // The rows of a are a0's and then a1's; c and d have 2 * rows rows.
+  void (*product_pair)(int64_t k, const T* a0, const T* a1, const T* b, T alpha, const T* d, T beta,
+                       T* c);
+
   // target[c][r] = source[r][c], one block of vector x vector elements; strides between rows.
   void (*transpose)(const T* source, int64_t source_stride, T* target, int64_t target_stride);
 
@@ -49,6 +54,10 @@ struct Kernels {
   // way.
   void (*load[4])(int64_t rows, int64_t columns, const void* source, int64_t stride, T scale,
                   T* target, int64_t target_stride);
+  // The same with rows and columns exchanged: target[r][c] = scale * source[c][r] for r < rows and
+  // c < columns, zero for columns <= c < vector.
+  void (*load_transposed[4])(int64_t rows, int64_t columns, const void* source, int64_t stride,
+                             T scale, T* target, int64_t target_stride);
   void (*store[4])(int64_t rows, int64_t columns, const T* source, int64_t source_stride,
                    void* target, int64_t stride);
 };

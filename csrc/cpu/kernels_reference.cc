@@ -25,6 +25,23 @@ void Product(int vectors, int64_t k, const T* a, const T* b, T alpha, const T* d
 }
 
 template <typename T>
+void ProductPair(int64_t k, const T* a0, const T* a1, const T* b, T alpha, const T* d, T beta,
+                 T* c) {
+  Product(1, k, a0, b, alpha, d, beta, c);
+  Product(1, k, a1, b, alpha, d ? d + kRows * kPanel : nullptr, beta, c + kRows * kPanel);
+}
+
+template <typename T, typename S>
+void LoadTransposed(int64_t rows, int64_t columns, const void* source, int64_t stride, T scale,
+                    T* target, int64_t target_stride) {
+  const S* from = static_cast<const S*>(source);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < kVector; ++c)
+      target[r * target_stride + c] =
+          c < columns ? static_cast<T>(Widen(from[c * stride + r])) * scale : T(0);
+}
+
+template <typename T>
 void Transpose(const T* source, int64_t source_stride, T* target, int64_t target_stride) {
   T block[kVector][kVector];
   for (int r = 0; r < kVector; ++r)
@@ -93,6 +110,7 @@ constexpr Kernels<T> MakeKernels() {
           kRows,
           kPanel,
           Product<T>,
+          ProductPair<T>,
           Transpose<T>,
           Cholesky<T>,
           Combine<T>,
@@ -100,6 +118,8 @@ constexpr Kernels<T> MakeKernels() {
           Dot<T>,
           Rotate<T>,
           {Load<T, Half>, Load<T, Bfloat>, Load<T, float>, Load<T, double>},
+          {LoadTransposed<T, Half>, LoadTransposed<T, Bfloat>, LoadTransposed<T, float>,
+           LoadTransposed<T, double>},
           {Store<T, Half>, Store<T, Bfloat>, Store<T, float>, Store<T, double>}};
 }
 

@@ -89,14 +89,34 @@ void Product(int vectors, int64_t k, const T* a, const T* b, T alpha, const T* d
   }
 }
 
+template <typename T>
+void ProductPair(int64_t k, const T* a0, const T* a1, const T* b, T alpha, const T* d, T beta,
+                 T* c) {
+  using V = typename VectorOf<T>::V;
+  constexpr int kStride = kPanel<T>, kTile = kRows<T>;
+  V sum[2 * kTile] = {};
+  for (int64_t i = 0; i < k; ++i, a0 += kStride, a1 += kStride, b += kStride) {
+    const V right = At(b);
+    ORTHO_UNROLL for (int r = 0; r < kTile; ++r) {
+      sum[r] += Broadcast(a0[r]) * right;
+      sum[kTile + r] += Broadcast(a1[r]) * right;
+    }
+  }
+  ORTHO_UNROLL for (int r = 0; r < 2 * kTile; ++r) {
+    if (d != nullptr)
+      At(c + r * kStride) = sum[r] * alpha + At(d + r * kStride) * beta;
+    else
+      At(c + r * kStride) = sum[r] * alpha;
+  }
+}
+
 // Eklundh's transpose in registers: log2(W) rounds, each exchanging blocks of half the size.
 template <typename T>
-void Transpose(const T* source, int64_t source_stride, T* target, int64_t target_stride) {
+inline __attribute__((always_inline)) void TransposeRegisters(
+    typename VectorOf<T>::V (&x)[kVector<T>]) {
   using V = typename VectorOf<T>::V;
   using Index = typename VectorOf<T>::Index;
   constexpr int kW = kVector<T>;
-  V x[kW];
-  ORTHO_UNROLL for (int r = 0; r < kW; ++r) x[r] = At(source + r * source_stride);
   ORTHO_UNROLL for (int half = 1; half < kW; half *= 2) {
     Index low, high;
     ORTHO_UNROLL for (int c = 0; c < kW; ++c) {
@@ -110,7 +130,38 @@ void Transpose(const T* source, int64_t source_stride, T* target, int64_t target
       x[r + half] = __builtin_shuffle(p, q, high);
     }
   }
+}
+
+template <typename T>
+void Transpose(const T* source, int64_t source_stride, T* target, int64_t target_stride) {
+  constexpr int kW = kVector<T>;
+  typename VectorOf<T>::V x[kW];
+  ORTHO_UNROLL for (int r = 0; r < kW; ++r) x[r] = At(source + r * source_stride);
+  TransposeRegisters<T>(x);
   ORTHO_UNROLL for (int r = 0; r < kW; ++r) At(target + r * target_stride) = x[r];
+}
+
+template <typename T, typename S>
+void LoadTransposed(int64_t rows, int64_t columns, const void* source, int64_t stride, T scale,
+                    T* target, int64_t target_stride) {
+  using V = typename VectorOf<T>::V;
+  constexpr int kW = kVector<T>;
+  const S* from = static_cast<const S*>(source);
+  int64_t r = 0;
+  for (; columns == kW && r + kW <= rows; r += kW) {
+    V x[kW];
+    ORTHO_UNROLL for (int c = 0; c < kW; ++c) {
+      alignas(ORTHO_VECTOR_BYTES) T row[kW];
+      for (int i = 0; i < kW; ++i) row[i] = static_cast<T>(Widen(from[c * stride + r + i]));
+      x[c] = At(row) * scale;
+    }
+    TransposeRegisters<T>(x);
+    ORTHO_UNROLL for (int i = 0; i < kW; ++i) At(target + (r + i) * target_stride) = x[i];
+  }
+  for (; r < rows; ++r)
+    for (int64_t c = 0; c < kW; ++c)
+      target[r * target_stride + c] =
+          c < columns ? static_cast<T>(Widen(from[c * stride + r])) * scale : T(0);
 }
 
 // Right-looking, row by row; the inverse takes the same eliminations on an identity.
@@ -235,6 +286,7 @@ constexpr Kernels<T> MakeKernels() {
           kRows<T>,
           kPanel<T>,
           Product<T>,
+          ProductPair<T>,
           Transpose<T>,
           Cholesky<T>,
           Combine<T>,
@@ -242,6 +294,8 @@ constexpr Kernels<T> MakeKernels() {
           Dot<T>,
           Rotate<T>,
           {Load<T, Half>, Load<T, Bfloat>, Load<T, float>, Load<T, double>},
+          {LoadTransposed<T, Half>, LoadTransposed<T, Bfloat>, LoadTransposed<T, float>,
+           LoadTransposed<T, double>},
           {Store<T, Half>, Store<T, Bfloat>, Store<T, float>, Store<T, double>}};
 }
 

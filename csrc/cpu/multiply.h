@@ -44,6 +44,12 @@ void Multiply(const Kernels<T>& kernels, const Panels<T>& a, const Panels<T>& b,
         const int64_t j = (first + p) * width, columns = std::min(width, c.columns - j);
         const int64_t end = upper ? std::min(i1, j + columns) : i1;
         for (int64_t i = i0; i < end; i += tile) {
+          if (columns == vector && i + tile < end && (!upper || i + tile < j)) {
+            kernels.product_pair(slice, a.At(k, i), a.At(k, i + tile), b.At(k, j), alpha,
+                                 addend ? addend->At(i, j) : nullptr, weight, c.At(i, j));
+            i += tile;
+            continue;
+          }
           // Left of the diagonal block nothing is needed: start at the vector that holds column i.
           const int64_t skip = upper && i > j ? (i - j) / vector * vector : 0;
           kernels.product(static_cast<int>((columns - skip) / vector), slice, a.At(k, i),
@@ -78,12 +84,11 @@ void Gram(const Kernels<T>& kernels, const StoredMatrix& x, T scale, const Panel
   const size_t mark = scratch.used();
   const int64_t depth = SliceDepth<T>(x.large);
   Panels<T> slice = Panels<T>::Take(kernels, depth, g.columns, scratch);
-  T* staging = scratch.Take<T>(StagingElements(kernels, depth));
   if (!scratch.measuring()) {
     for (int64_t l = 0; l < x.large; l += depth) {
       slice.rows = std::min(depth, x.large - l);
       Pack(kernels, x.data, x.dtype, x.stride, x.large_is_contiguous, l, slice.rows, 0, x.small,
-           scale, slice, staging);
+           scale, slice);
       Multiply(kernels, slice, slice, T(1), l > 0 ? &g : nullptr, T(1), g, Shape::kUpper);
     }
     Mirror(kernels, g);
@@ -102,7 +107,6 @@ void Apply(const Kernels<T>& kernels, const Panels<T>& p, T alpha, const StoredM
   const int64_t fitting = kBlockBytes / static_cast<int64_t>(sizeof(T)) / depth / width * width;
   const int64_t block = std::clamp<int64_t>(fitting, width, RoundUp(x.large, width));
   Panels<T> slice = Panels<T>::Take(kernels, depth, block, scratch);
-  T* staging = scratch.Take<T>(StagingElements(kernels, depth));
   if (!scratch.measuring()) {
     const auto store = kernels.store[static_cast<int>(out.dtype)];
     const int64_t item = ItemSize(out.dtype);
@@ -110,7 +114,7 @@ void Apply(const Kernels<T>& kernels, const Panels<T>& p, T alpha, const StoredM
       const int64_t here = std::min(block, x.large - l);
       slice.columns = PaddedSide(kernels, here);
       Pack(kernels, x.data, x.dtype, x.stride, !x.large_is_contiguous, 0, x.small, l, here, scale,
-           slice, staging);
+           slice);
       // The side that is contiguous in `out` runs along the panels of the product.
       const Panels<T>& along_rows = out.large_is_contiguous ? p : slice;
       const Panels<T>& along_columns = out.large_is_contiguous ? slice : p;

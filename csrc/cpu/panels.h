@@ -40,48 +40,30 @@ struct Panels {
 };
 
 // target(k, c) = scale * source(k0 + k, c0 + c) for k < rows, c < columns, where `k_is_contiguous`
-// says which index of the source has unit stride; zero-padded to the size of `target`. `staging`:
-// see below.
+// says which index of the source has unit stride; zero-padded to the size of `target`.
 template <typename T>
 void Pack(const Kernels<T>& kernels, const char* data, Dtype dtype, int64_t stride,
           bool k_is_contiguous, int64_t k0, int64_t rows, int64_t c0, int64_t columns, T scale,
-          const Panels<T>& target, T* staging) {
-  const auto load = kernels.load[static_cast<int>(dtype)];
-  const int64_t item = ItemSize(dtype), width = target.width, vector = kernels.vector;
-  if (!k_is_contiguous) {
-    for (int64_t c = 0; c < target.columns; c += width) {
-      const int64_t here = std::clamp<int64_t>(columns - c, 0, width);
-      T* panel = target.Panel(c);
-      if (here > 0)
-        load(rows, here, data + (k0 * stride + c0 + c) * item, stride, scale, panel, width);
-      if (here < width)
-        for (int64_t k = 0; k < rows; ++k)
-          std::fill(panel + k * width + here, panel + (k + 1) * width, T(0));
-      std::fill(panel + rows * width, panel + target.rows * width, T(0));
+          const Panels<T>& target) {
+  const int64_t item = ItemSize(dtype), width = target.width;
+  // Source rows are panel rows, or panel columns: then a vector's worth of them at a time.
+  const int64_t step = k_is_contiguous ? kernels.vector : width;
+  for (int64_t c = 0; c < target.columns; c += step) {
+    const int64_t here = std::clamp<int64_t>(columns - c, 0, step);
+    T* panel = target.At(0, c);
+    if (k_is_contiguous) {
+      kernels.load_transposed[static_cast<int>(dtype)](here > 0 ? rows : 0, here,
+                                                       data + ((c0 + c) * stride + k0) * item,
+                                                       stride, scale, panel, width);
+    } else if (here > 0) {
+      kernels.load[static_cast<int>(dtype)](rows, here, data + (k0 * stride + c0 + c) * item,
+                                            stride, scale, panel, width);
+      for (int64_t k = 0; k < rows && here < width; ++k)
+        std::fill(panel + k * width + here, panel + (k + 1) * width, T(0));
     }
-    return;
+    for (int64_t k = here > 0 ? rows : 0; k < target.rows; ++k)
+      std::fill_n(panel + k * width, step, T(0));
   }
-  // Source rows are panel columns: load a vector's worth of them side by side, transpose block by
-  // block.
-  const int64_t padded = RoundUp(rows, vector);
-  for (int64_t c = 0; c < target.columns; c += vector) {
-    const int64_t here = std::clamp<int64_t>(columns - c, 0, vector);
-    if (here > 0)
-      load(here, rows, data + ((c0 + c) * stride + k0) * item, stride, scale, staging, padded);
-    std::fill(staging + here * padded, staging + vector * padded, T(0));
-    int64_t k = 0;
-    for (; k + vector <= rows; k += vector)
-      kernels.transpose(staging + k, padded, target.At(k, c), width);
-    for (; k < rows; ++k)
-      for (int64_t j = 0; j < vector; ++j) target.At(k, c)[j] = staging[j * padded + k];
-    for (; k < target.rows; ++k) std::fill_n(target.At(k, c), vector, T(0));
-  }
-}
-
-// Elements of `staging` that Pack needs to take `rows` values of k at once.
-template <typename T>
-int64_t StagingElements(const Kernels<T>& kernels, int64_t rows) {
-  return kernels.vector * RoundUp(rows, kernels.vector);
 }
 
 // Copies the blocks above the diagonal of a square matrix to their places below it.

@@ -32,6 +32,20 @@ void TestAllPatterns(const KernelTable& table, const Format& format) {
   // As a block of rows, with a stride on both sides.
   k.load[format.dtype](256, 256, patterns.data(), 256, T(1), values.data(), 256);
   k.store[format.dtype](256, 256, values.data(), 256, back.data(), 256);
+  // And with rows and columns exchanged, a vector's worth of columns at a time.
+  std::vector<T> transposed(256 * k.panel + 64);
+  T* target = transposed.data() +
+              (64 - reinterpret_cast<uintptr_t>(transposed.data()) % 64) % 64 / sizeof(T);
+  for (int64_t c = 0; c < 256; c += k.vector) {
+    k.load_transposed[format.dtype](256, k.vector, patterns.data() + c * 256, 256, T(1), target,
+                                    k.panel);
+    for (int64_t r = 0; r < 256; ++r)
+      for (int64_t j = 0; j < k.vector; ++j) {
+        const T got = target[r * k.panel + j], want = values[(c + j) * 256 + r];
+        CHECK(got == want || (std::isnan(got) && std::isnan(want)), "transposed at %d, %d", int(r),
+              int(c + j));
+      }
+  }
   for (int bits = 0; bits < 65536; ++bits) {
     const double expected = Value(format, bits);
     if (std::isnan(expected)) {

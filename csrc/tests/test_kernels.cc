@@ -64,6 +64,59 @@ void TestProduct(const Kernels<T>& k, Random& random) {
   }
 }
 
+// Two tiles at once are the two tiles one by one, to the bit.
+template <typename T>
+void TestProductPair(const Kernels<T>& k, Random& random) {
+  for (const int64_t depth : {0, 1, 33}) {
+    for (const bool addend : {false, true}) {
+      const int64_t rows = 2 * k.rows * k.panel;
+      Buffer<T> a(2 * depth * k.panel + 1), b(depth * k.panel + 1), c(rows), d(rows),
+          expected(rows);
+      Fill(random, a, 2 * depth * k.panel);
+      Fill(random, b, depth * k.panel);
+      Fill(random, d, rows);
+      const T *a0 = a.data(), *a1 = a0 + depth * k.panel, *from = addend ? d.data() : nullptr;
+      k.product_pair(depth, a0, a1, b.data(), T(0.5), from, T(2), c.data());
+      const int64_t second = k.rows * k.panel;
+      k.product(1, depth, a0, b.data(), T(0.5), from, T(2), expected.data());
+      k.product(1, depth, a1, b.data(), T(0.5), addend ? from + second : nullptr, T(2),
+                expected.data() + second);
+      for (int64_t r = 0; r < 2 * k.rows; ++r)
+        for (int64_t j = 0; j < k.panel; ++j) {
+          const T got = c[r * k.panel + j], want = expected[r * k.panel + j];
+          CHECK(got == want || (std::isnan(got) && std::isnan(want)), "at %d, %d", int(r), int(j));
+        }
+    }
+  }
+}
+
+template <typename T>
+void TestLoadTransposed(const Kernels<T>& k, Random& random) {
+  for (const int64_t rows : {0, 1, 3, 16, 35}) {
+    for (int64_t columns = 0; columns <= k.vector; ++columns) {
+      const int64_t stride = rows + 3;
+      Buffer<double> source(stride * k.vector);
+      Fill(random, source, stride * k.vector);
+      std::vector<float> floats(source.data(), source.data() + stride * k.vector);
+      Buffer<T> a(rows * k.panel + 1), b(rows * k.panel + 1);
+      k.load_transposed[3](rows, columns, source.data(), stride, T(2), a.data(), k.panel);
+      k.load_transposed[2](rows, columns, floats.data(), stride, T(2), b.data(), k.panel);
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t c = 0; c < k.panel; ++c) {
+          const int64_t at = r * k.panel + c;
+          if (c >= k.vector) {
+            CHECK(std::isnan(a[at]) && std::isnan(b[at]), "column %d was written", int(c));
+            continue;
+          }
+          const bool inside = c < columns;
+          CHECK(a[at] == (inside ? T(2) * static_cast<T>(source[c * stride + r]) : T(0)),
+                "float64");
+          CHECK(b[at] == (inside ? T(2) * floats[c * stride + r] : T(0)), "float32");
+        }
+    }
+  }
+}
+
 template <typename T>
 void TestTranspose(const Kernels<T>& k, Random& random) {
   Buffer<T> a(k.vector * k.panel), b(k.vector * 2 * k.panel);
@@ -200,6 +253,8 @@ void TestTable(const KernelTable& table, uint64_t seed) {
   Random random(seed);
   TestGeometry(k);
   TestProduct(k, random);
+  TestProductPair(k, random);
+  TestLoadTransposed(k, random);
   TestTranspose(k, random);
   TestCholesky(k, random);
   TestVectors(k, random);
