@@ -2,7 +2,7 @@
 
 A step maps each singular value x to a x + b x^3 + c x^5, on a matrix divided by its Frobenius
 norm, so that all singular values start in [0, 1]. None of these is exact: what starts far below the
-interval ends below 1, and zero stays zero.
+interval ends below 1, and zero stays zero. `polar_express_table` computes a table for any interval.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-Triple = tuple[float, float, float]
+from ortho_kernels.polar_express import Triple as Triple
+from ortho_kernels.polar_express import polar_express_error as polar_express_error
+from ortho_kernels.polar_express import polar_express_table as polar_express_table
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -72,40 +70,6 @@ def test_cubic_takes_the_steps_its_caveat_says(name: str, s0: float, steps: int)
 def test_quintic_takes_the_steps_its_caveat_says(s0: float, steps: int) -> None:
     assert abs(1 - run(expand(tables.quintic.triples, steps), np.array([s0]))[0]) < 1e-3
     assert abs(1 - run(expand(tables.quintic.triples, steps - 1), np.array([s0]))[0]) >= 1e-3
-
-
-def minimax(low: float, high: float) -> tuple[Triple, float]:
-    """The odd quintic closest to 1 on [low, high], by exchange of its extremes, and its error."""
-    if low / high > 1 - 5e-6:
-        return (1.875 / high, -1.25 / high**3, 0.375 / high**5), 0.0
-    inner = [0.75 * low + 0.25 * high, 0.25 * low + 0.75 * high]
-    previous = math.inf
-    while True:
-        points = np.array([low, *inner, high])
-        system = np.stack([points, points**3, points**5, [1, -1, 1, -1]], axis=1)
-        a, b, c, error = np.linalg.solve(system, np.ones(4))
-        if abs(error - previous) < 1e-15:
-            return (a, b, c), abs(error)
-        previous = error
-        root = math.sqrt(9 * b * b - 20 * a * c)
-        inner = [math.sqrt((-3 * b - root) / (10 * c)), math.sqrt((-3 * b + root) / (10 * c))]
-
-
-def test_polar_express_is_its_own_derivation() -> None:
-    """Step by step the minimax quintic of where the last step left the spectrum.
-
-    The paper lifts a lower end that falls below a cushion times the upper one, so that large
-    singular values are not sacrificed, and then centres the step on 1 for the true interval.
-    """
-    low, high, cushion = 1e-3, 1.0, 0.02407327424182761
-    for step, triple in enumerate(tables.polar_express.triples):
-        (a, b, c), _ = minimax(max(low, cushion * high), high)
-        ends = [a * x + b * x**3 + c * x**5 for x in (low, high)]
-        centre = 2 / sum(ends)
-        derived = (a * centre, b * centre, c * centre)
-        assert derived == pytest.approx(triple, rel=1e-6), step
-        low = centre * ends[0]
-        high = 2 - low
 
 
 def test_half_precision_needs_the_safety() -> None:

@@ -90,6 +90,7 @@ def test_the_reference_needs_numpy_only() -> None:
         ("options.py", ["ops", "backends", "matrices", "tensors", "reference"]),
         ("coefficients.py", ["ops", "backends", "matrices", "tensors", "options", "checks"]),
         ("checks.py", ["ops", "backends", "matrices", "tensors", "options", "coefficients"]),
+        ("polar_express.py", ["ops", "backends", "tensors", "options", "coefficients", "checks"]),
     ],
 )
 def test_imports_flow_down(package: str, never: list[str]) -> None:
@@ -99,7 +100,7 @@ def test_imports_flow_down(package: str, never: list[str]) -> None:
         assert not above, (path, above)
 
 
-@pytest.mark.parametrize("name", ["checks.py", "coefficients.py", "options.py"])
+@pytest.mark.parametrize("name", ["checks.py", "coefficients.py", "options.py", "polar_express.py"])
 def test_what_every_door_shares_knows_no_framework(name: str) -> None:
     assert not within(imports(KERNELS / name), "torch", "numpy", "jax", "cupy")
 
