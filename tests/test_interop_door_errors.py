@@ -136,7 +136,7 @@ def test_the_producers_own_errors():
 @pytest.mark.parametrize(
     ("keywords", "words"),
     [
-        ({"method": "svd"}, "method must be 'exact' or 'polynomial', got 'svd'"),
+        ({"method": "svd"}, "method must be 'exact' or 'polynomial' or 'newton', got 'svd'"),
         ({"rank": "full"}, "rank must be 'truncate' or 'complete', got 'full'"),
         (
             {"precision": "tf32"},

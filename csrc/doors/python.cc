@@ -4,7 +4,6 @@
 #include "doors/python.h"
 
 #include <cstdlib>
-#include <memory>
 #include <new>
 #include <stdexcept>
 
@@ -18,19 +17,22 @@ void Raise(ortho_status status) {
   if (status != ORTHO_OK) throw std::runtime_error(ortho_last_error());
 }
 
-void* Workspace(size_t bytes) {
-  thread_local std::unique_ptr<void, decltype(&std::free)> memory(nullptr, &std::free);
-  thread_local size_t size = 0;
-  if (bytes > size) {
-    size = 0;
-    memory.reset();  // before the next is allocated: never both at once
-    const size_t rounded = (bytes + 63) / 64 * 64;
-    memory.reset(std::aligned_alloc(64, rounded));
-    if (!memory) throw std::bad_alloc();
-    size = rounded;
-  }
-  return memory.get();
+Workspace& Workspace::OfThisThread() {
+  thread_local Workspace workspace;
+  return workspace;
 }
+
+void Workspace::Grow(size_t needed) {
+  if (needed <= bytes) return;
+  std::free(data);  // before the next is allocated: never both at once
+  bytes = 0;
+  const size_t rounded = (needed + 63) / 64 * 64;
+  data = std::aligned_alloc(64, rounded);
+  if (!data) throw std::bad_alloc();
+  bytes = rounded;
+}
+
+Workspace::~Workspace() { std::free(data); }
 
 PYBIND11_MODULE(_native, module) {
   module.doc() = "The C ABI of ortho-kernels for arrays that speak DLPack.";

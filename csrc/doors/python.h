@@ -13,9 +13,16 @@ namespace ortho::door {
 // A status as a Python exception, with the words of ortho_last_error().
 void Raise(ortho_status status);
 
-// At least `bytes` of scratch memory, aligned to 64: one block per thread, kept until the thread
-// ends. It only grows, so that steady calls never allocate.
-void* Workspace(size_t bytes);
+// This thread's scratch memory, aligned to 64 and kept until the thread ends. It only grows, so
+// that steady calls neither ask how much they need nor allocate.
+struct Workspace {
+  void* data = nullptr;
+  size_t bytes = 0;
+
+  static Workspace& OfThisThread();
+  void Grow(size_t needed);
+  ~Workspace();
+};
 
 void DefinePolar(pybind11::module_& module);
 void DefineFrobeniusNorm(pybind11::module_& module);

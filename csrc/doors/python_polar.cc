@@ -34,7 +34,7 @@ struct PolarOptions : ortho_polar_options {
                std::optional<double> threshold)
       : ortho_polar_options(ORTHO_POLAR_OPTIONS_DEFAULT),
         values(std::move(table).value_or(std::vector<double>())) {
-    method = Choose("method", method_name, {"exact", "polynomial"});
+    method = Choose("method", method_name, {"exact", "polynomial", "newton"});
     precision = Choose("precision", precision_name, {"float32", "float16", "bfloat16"});
     rank = Choose("rank", rank_name, {"truncate", "complete"});
     if (threshold && !(*threshold >= 0))
@@ -56,15 +56,19 @@ struct PolarOptions : ortho_polar_options {
 void Run(const PolarOptions& options, const ortho_tensor* x, const ortho_tensor* out,
          const int64_t* row_blocks, size_t count, void* stream) {
   const auto n = static_cast<int64_t>(count);
-  size_t bytes = 0;
-  Raise(ortho_polar_workspace(&options, x, row_blocks, n, &bytes));
-  void* workspace = Workspace(bytes);
-  ortho_status status;
-  {
-    py::gil_scoped_release released;
-    status = ortho_polar(&options, x, out, row_blocks, n, workspace, bytes, stream);
+  Workspace& workspace = Workspace::OfThisThread();
+  while (true) {
+    ortho_status status;
+    {
+      py::gil_scoped_release released;
+      status =
+          ortho_polar(&options, x, out, row_blocks, n, workspace.data, workspace.bytes, stream);
+    }
+    if (status != ORTHO_SMALL_WORKSPACE) return Raise(status);
+    size_t bytes = 0;
+    Raise(ortho_polar_workspace(&options, x, row_blocks, n, &bytes));
+    workspace.Grow(bytes);
   }
-  Raise(status);
 }
 
 void Polar(const PolarOptions& options, py::handle x, py::handle out) {
