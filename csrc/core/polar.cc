@@ -127,8 +127,11 @@ std::vector<cpu::PolarPair> Pairs(const Call& call, const ortho_tensor* outputs)
   pairs.reserve(static_cast<size_t>(call.count));
   for (int64_t i = 0; i < call.count; ++i) {
     size_t next = pairs.size();
-    VisitMatrices(call.inputs[i], call.RowBlocks(i),
-                  [&](const Matrix& x) { pairs.push_back({x, x}); });
+    VisitMatrices(call.inputs[i], call.RowBlocks(i), [&](const Matrix& x) {
+      pairs.emplace_back();
+      pairs.back().x = x;
+      if (!outputs) pairs.back().out = x;
+    });
     if (outputs)
       VisitMatrices(outputs[i], call.RowBlocks(i),
                     [&](const Matrix& out) { pairs[next++].out = out; });

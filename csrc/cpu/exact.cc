@@ -30,6 +30,8 @@ constexpr double kRankMargin = 0.05;
 constexpr double kSmallestShift = 1e-14;
 // Below this condition number (49 for G) float32 is enough for the rest: 49 * 6e-8 / 2 is 1.5e-6.
 constexpr double kFloatCondition = 7;
+// The product with X in float32 errs by about 6e-8 times the condition number.
+constexpr double kFloatApplyCondition = 50;
 // On smaller sides converting costs what it saves.
 constexpr int64_t kSmallestFloatTail = 48;
 
@@ -149,54 +151,61 @@ Route ClearSpectrum(const KernelTable& table, GramWorkspace<double>& ws, const S
   return route;
 }
 
+// p^T <- (what is left of G)^(-1/2) p^T in float32; *factor as InverseRoot leaves it. If p was the
+// identity the result stays in fs.p, and the answer is true.
+bool FloatTail(const KernelTable& table, GramWorkspace<double>& ws, GramWorkspace<float>& fs,
+               const SpectrumBounds& left, double tolerance, double* factor) {
+  const double unit = 1 / left.high;
+  Narrow(table, ws.g, unit, fs.g);
+  SpectrumBounds bounds{left.low * unit, 1};
+  const Root root = InverseRoot(table.f32, fs, &bounds, false, tolerance, 0, factor);
+  *factor = root == Root::kDone ? *factor * std::sqrt(unit) : std::nan("");
+  if (!ws.has_p) return true;
+  // Apply takes p^T X, and (P C)^T = C P for symmetric factors: what float32 left in C stands
+  // outside.
+  Widen(table, fs.p, ws.s);
+  Multiply<double>(table.f64, ws.p, ws.s, 1.0, nullptr, 0.0, ws.m);
+  std::swap(ws.p, ws.m);
+  return false;
+}
+
 // Returns false if the matrix must go to Jacobi.
 bool GramRoute(const KernelTable& table, const StoredMatrix& x, double scale, double rtol,
                const StoredMatrix& out, Scratch& scratch) {
   const Kernels<double>& f64 = table.f64;
   const Kernels<float>& f32 = table.f32;
   const bool measuring = scratch.measuring(), is_double = x.dtype == Dtype::kFloat64;
-  const int64_t side = PaddedSide(f64, x.small);
-  GramWorkspace<double> ws(f64, side, scratch);
-  const bool in_float = !is_double && x.small >= kSmallestFloatTail;
-  NullDirections null(f64, side, x.large, scratch);
-  Gram(f64, x, scale, ws.g, scratch);
+  GramWorkspace<double> ws(f64, PaddedSide(f64, x.small), scratch);
+  GramWorkspace<float> fs(f32, is_double ? 0 : PaddedSide(f32, x.small), scratch);
+  NullDirections null(f64, ws.g.rows, x.large, scratch);
+  const bool with_tail = !is_double && x.small >= kSmallestFloatTail;
   // What refinement will square needs only half the digits.
   const double tolerance = is_double ? 1e-8 : x.dtype == Dtype::kFloat32 ? 2e-7 : 1e-5;
+
+  Gram(f64, x, scale, ws.g, scratch);
   double factor = 1;
   Route route;
+  bool in_float = !is_double;  // the last product, with fs.p
   if (!measuring) {
     route = ClearSpectrum(table, ws, x, scale, rtol, &null, scratch);
     if (route.jacobi) return false;
-    factor = InverseRoot(f64, ws, &route.bounds, route.inverted, tolerance,
-                         in_float ? kFloatCondition : 0);
-    if (!std::isfinite(factor)) return false;
+    const Root root = InverseRoot(f64, ws, &route.bounds, route.inverted, tolerance,
+                                  with_tail ? kFloatCondition : 0, &factor);
+    if (root == Root::kFailed) return false;
     if (route.few_null && ws.has_p) RemoveNullDirections(f64, null, ws.p, ws.vectors);
-  }
-  const bool tail = in_float && (measuring || factor == 1);
-  if (tail) {
-    // float64 workspace that Newton is done with would do; its own is simpler and O(m^2).
-    GramWorkspace<float> fs(f32, PaddedSide(f32, x.small), scratch);
-    double rest = 1;
-    if (!measuring) {
-      const double unit = 1 / route.bounds.high;
-      Narrow(table, ws.g, unit, fs.g);
-      SpectrumBounds bounds{route.bounds.low * unit, 1};
-      factor = InverseRoot(f32, fs, &bounds, false, tolerance) * std::sqrt(unit);
-      if (!std::isfinite(factor)) return false;
-      if (ws.has_p) {
-        Widen(table, fs.p, ws.s);
-        Multiply<double>(f64, ws.p, ws.s, 1.0, nullptr, 0.0, ws.m);
-        // Apply takes p^T X, and (P C)^T = C P for the symmetric factors.
-        std::swap(ws.p, ws.m);
-      }
-      rest = factor;
-    }
-    if (measuring || !ws.has_p) {
-      Apply(f32, fs.p, static_cast<float>(rest), x, static_cast<float>(scale), 0.0f, out, scratch);
-      if (!measuring) return true;
+    in_float = false;
+    if (root == Root::kHandedOver)
+      in_float = FloatTail(table, ws, fs, route.bounds, tolerance, &factor);
+    if (!std::isfinite(factor)) return false;
+    if (!in_float && !is_double && route.condition < kFloatApplyCondition) {
+      in_float = true;
+      Narrow(table, ws.p, factor, fs.p);
+      factor = 1;
     }
   }
-  Apply(f64, ws.p, factor, x, scale, 0.0, out, scratch);
+  if (in_float)
+    Apply(f32, fs.p, static_cast<float>(factor), x, static_cast<float>(scale), 0.0f, out, scratch);
+  if (!in_float || measuring) Apply(f64, ws.p, factor, x, scale, 0.0, out, scratch);
   const bool well_conditioned = route.condition < 1e3;
   Refine(f64, !is_double ? 0 : well_conditioned ? 1 : 2, ws.g, out, scratch);
   return true;

@@ -104,26 +104,30 @@ void EvaluateSeries(const Kernels<T>& kernels, GramWorkspace<T>& ws, double midd
   AddToDiagonal(ws.s, 0, ws.s.rows, static_cast<T>(c[0]));
 }
 
-// p <- p G^(-1/2) / returned factor, to `tolerance`. ws.w holds G^-1 on entry if `inverted`. Stops,
-// and returns 1 with *bounds telling what is left of G, once the condition number is below
-// `hand_over`. NaN if an iterate could not be inverted, which does not befall a G that could.
+enum class Root { kDone, kHandedOver, kFailed };
+
+// p <- p G^(-1/2) / *factor, to `tolerance`. ws.w holds G^-1 on entry if `inverted`. Hands over,
+// with *bounds telling what is left of G, once the condition number is below `hand_over`. Fails if
+// an iterate could not be inverted, which does not befall a G that could.
 template <typename T>
-double InverseRoot(const Kernels<T>& kernels, GramWorkspace<T>& ws, SpectrumBounds* bounds,
-                   bool inverted, double tolerance, double hand_over = 0) {
+Root InverseRoot(const Kernels<T>& kernels, GramWorkspace<T>& ws, SpectrumBounds* bounds,
+                 bool inverted, double tolerance, double hand_over, double* factor) {
+  *factor = 1;
   constexpr int kMaxSteps = 16;  // ample: condition 1e16 takes 7
   for (int step = 0; step < kMaxSteps; ++step) {
-    if (bounds->condition() < hand_over) return 1;
+    if (bounds->condition() < hand_over) return Root::kHandedOver;
     const double middle = (bounds->high + bounds->low) / 2;
     const Series series = InverseRootSeries(bounds->high / middle - 1, tolerance);
     if (series.degree > 0) {
       EvaluateSeries(kernels, ws, middle, series);
       MultiplyRoot(kernels, ws);
-      return 1 / std::sqrt(middle);
+      *factor = 1 / std::sqrt(middle);
+      return Root::kDone;
     }
     if ((step > 0 || !inverted) && !Invert(kernels, ws, 0)) break;
     NewtonStep(kernels, ws, bounds);
   }
-  return std::nan("");
+  return Root::kFailed;
 }
 
 }  // namespace ortho::cpu

@@ -41,7 +41,7 @@ void NewtonPolar(const KernelTable& table, const ortho_polar_options&, const Sto
       AddToDiagonal(ws.g, 0, x.small, static_cast<float>(9 * ridge));
       ridge *= 10;
     }
-    factor = InverseRoot(kernels, ws, &bounds, true, kTolerance);
+    InverseRoot(kernels, ws, &bounds, true, kTolerance, 0, &factor);
   }
   Apply(kernels, ws.p, static_cast<float>(factor), source, source_scale, 0.0f, out, scratch);
 }
