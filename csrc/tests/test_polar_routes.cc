@@ -173,7 +173,7 @@ void TestNewton(const KernelTable& table) {
 // The same bits with one thread and with many, alone and in a crowd, in any layout.
 void TestDeterminism(const KernelTable& table) {
   Random random(7);
-  const int64_t shapes[][2] = {{64, 200}, {200, 64}, {33, 33}, {5, 400}, {160, 700}};
+  const int64_t shapes[][2] = {{64, 200}, {200, 64}, {33, 33}, {5, 400}, {128, 500}};
   std::vector<std::vector<float>> x, alone, crowd;
   std::vector<PolarPair> pairs;
   const ortho_polar_options options = ORTHO_POLAR_OPTIONS_DEFAULT;
@@ -188,7 +188,7 @@ void TestDeterminism(const KernelTable& table) {
     Run(table, options, {{RowMajor(x[i], m, n), RowMajor(alone[i], m, n)}});
     pairs.push_back({RowMajor(x[i], m, n), RowMajor(crowd[i], m, n)});
   }
-  for (const int threads : {1, 3, 8}) {
+  for (const int threads : {1, 3}) {
     cpu::SetNumThreads(threads);
     for (auto& o : crowd) std::fill(o.begin(), o.end(), NAN);
     Run(table, options, pairs);
