@@ -2,8 +2,7 @@
 #
 #   PYTHON=python3.12     another interpreter to make it from
 #   INSTALL=no            use PYTHON and the ortho-kernels installed there as they are, install nothing
-#   PIP_FLAGS=...         more for pip; the CPU build of torch saves gigabytes where its index is reached:
-#                         --extra-index-url https://download.pytorch.org/whl/cpu
+#   PIP_FLAGS=...         more for pip, such as the index of torch's CPU builds, which are gigabytes smaller
 #   ORTHO_CUDA=... etc.   as setup.py explains
 PYTHON ?= python3
 INSTALL ?= yes
