@@ -14,6 +14,7 @@
 #include "cpu/complete.h"
 #include "cpu/jacobi.h"
 #include "cpu/polar.h"
+#include "cpu/projected.h"
 #include "cpu/range.h"
 
 namespace ortho::cpu {
@@ -109,7 +110,9 @@ struct Route {
   SpectrumBounds bounds;
   bool inverted = false;  // ws.w = ws.g^-1
   bool jacobi = false;
-  bool few_null = false;
+  bool few_null = false;        // found, and lifted out of ws.g
+  bool many_null = false;       // to be projected out
+  double threshold = 0;         // of sigma
   double condition = INFINITY;  // of X, infinite if G was not definite
 };
 
@@ -134,20 +137,20 @@ Route ClearSpectrum(const KernelTable& table, GramWorkspace<double>& ws, const S
   if (route.condition * rtol <= kRankMargin) return route;
 
   const double largest = LargestEigenvalue(kernels, ws.g, x.small, ws.vectors);
+  route.threshold = rtol * std::sqrt(largest);
   // A shift that is lost in rounding makes a singular G definite.
   const bool enough_rows = x.small >= 3 * kNullBlock;
-  if (enough_rows && (route.inverted || Invert(kernels, ws, kSmallestShift * high)) &&
-      FindNullDirections(table, ws, x, scale, rtol * std::sqrt(largest), null, scratch)) {
-    if (null->count == 0 && route.inverted) return route;  // badly conditioned, but all there
-    route.few_null = true;
-    LiftNullDirections(kernels, *null, largest, ws.g);
-  } else if (!ProjectOntoRange(kernels, ws, rtol * rtol * largest, high)) {
-    route.jacobi = true;
+  if (!enough_rows || !(route.inverted || Invert(kernels, ws, kSmallestShift * high)) ||
+      !FindNullDirections(table, ws, x, scale, route.threshold, null, scratch)) {
+    route.many_null = true;
     return route;
   }
+  if (null->count == 0 && route.inverted) return route;  // badly conditioned, but all there
+  route.few_null = true;
+  LiftNullDirections(kernels, *null, largest, ws.g);
   route.inverted = Invert(kernels, ws, 0);
   if (route.inverted) route.bounds.low = LowerBound(kernels, ws, high);
-  route.jacobi = !(route.inverted && route.bounds.low > 0);
+  route.many_null = !(route.inverted && route.bounds.low > 0);
   return route;
 }
 
@@ -171,7 +174,7 @@ bool FloatTail(const KernelTable& table, GramWorkspace<double>& ws, GramWorkspac
 
 // Returns false if the matrix must go to Jacobi.
 bool GramRoute(const KernelTable& table, const StoredMatrix& x, double scale, double rtol,
-               const StoredMatrix& out, Scratch& scratch) {
+               const StoredMatrix& out, bool complete, Scratch& scratch) {
   const Kernels<double>& f64 = table.f64;
   const Kernels<float>& f32 = table.f32;
   const bool measuring = scratch.measuring(), is_double = x.dtype == Dtype::kFloat64;
@@ -189,6 +192,19 @@ bool GramRoute(const KernelTable& table, const StoredMatrix& x, double scale, do
   if (!measuring) {
     route = ClearSpectrum(table, ws, x, scale, rtol, &null, scratch);
     if (route.jacobi) return false;
+  }
+  if (route.many_null || (measuring && rtol >= kSmallestGramRtol)) {
+    const size_t mark = scratch.used();
+    // Its singular values are of one size: float32 rounds them all alike.
+    const Dtype dtype = is_double ? Dtype::kFloat64 : Dtype::kFloat32;
+    char* data = scratch.Take<char>(x.small * x.large * ItemSize(dtype));
+    const StoredMatrix y = {data, dtype, x.small, x.large, true, x.large};
+    if (!ProjectedRoute(table, ws, x, scale, route.threshold, y, out, scratch)) return false;
+    Refine(f64, is_double || complete ? 2 : 0, ws.g, out, scratch);
+    scratch.Release(mark);
+    if (!measuring) return true;
+  }
+  if (!measuring) {
     const Root root = InverseRoot(f64, ws, &route.bounds, route.inverted, tolerance,
                                   with_tail ? kFloatCondition : 0, &factor);
     if (root == Root::kFailed) return false;
@@ -206,8 +222,9 @@ bool GramRoute(const KernelTable& table, const StoredMatrix& x, double scale, do
   if (in_float)
     Apply(f32, fs.p, static_cast<float>(factor), x, static_cast<float>(scale), 0.0f, out, scratch);
   if (!in_float || measuring) Apply(f64, ws.p, factor, x, scale, 0.0, out, scratch);
+  // Completion counts what is missing from O O^T, which must be a projector for that.
   const bool well_conditioned = route.condition < 1e3;
-  Refine(f64, !is_double ? 0 : well_conditioned ? 1 : 2, ws.g, out, scratch);
+  Refine(f64, !is_double && !complete ? 0 : well_conditioned ? 1 : 2, ws.g, out, scratch);
   return true;
 }
 
@@ -244,11 +261,14 @@ void ExactPolar(const KernelTable& table, const ortho_polar_options& options, co
   const double rtol = RankTolerance(options, x.dtype);
   const bool complete = options.rank == ORTHO_RANK_COMPLETE;
   const bool nothing_kept = scale == 0 || rtol >= 1;
-  if (nothing_kept && !complete && !scratch.measuring()) {
+  // `scale` and so nothing_kept are not known while measuring: room is made for either.
+  if (!scratch.measuring() && nothing_kept && (!complete || x.small == 1)) {
     Fill(table, out, 0);
+    constexpr double kOne = 1;
+    if (complete) kernels.store[static_cast<int>(out.dtype)](1, 1, &kOne, 1, out.data, 1);
     return;
   }
-  if (x.small == 1 && !nothing_kept) {
+  if (x.small == 1) {
     if (!scratch.measuring()) NormalizeRow(kernels, x, scale, out);
     return;
   }
@@ -257,7 +277,7 @@ void ExactPolar(const KernelTable& table, const ortho_polar_options& options, co
   const StoredMatrix target = complete ? RowMajor(copy, x.small, x.large) : out;
   const size_t mark = scratch.used();
   if (!nothing_kept || scratch.measuring()) {
-    const bool done = GramRoute(table, x, scale, rtol, target, scratch);
+    const bool done = GramRoute(table, x, scale, rtol, target, complete, scratch);
     scratch.Release(mark);
     if (!done || (scratch.measuring() && rtol < kSmallestGramRtol))
       JacobiRoute(table, x, scale, rtol, target, scratch);

@@ -133,7 +133,7 @@ bool PolarAll(const KernelTable& table, const ortho_polar_options& options,
     base = static_cast<char*>(workspace) + skip;
   }
   if (pairs.size() == 1 && Cost(pairs[0]) < kWorthSharing) {  // nothing to arrange
-    Scratch scratch(base);
+    Scratch scratch(base, each);
     PolarMatrix(table, options, pairs[0], scratch);
     return true;
   }
@@ -145,7 +145,7 @@ bool PolarAll(const KernelTable& table, const ortho_polar_options& options,
   for (const int64_t i : order) costs.push_back(Cost(pairs[i]));
   const size_t shared = SharedMatrices(costs, NumThreads());
   const auto run = [&](size_t i, int worker) {
-    Scratch scratch(base + each * static_cast<size_t>(worker));
+    Scratch scratch(base + each * static_cast<size_t>(worker), each);
     PolarMatrix(table, options, pairs[order[i]], scratch);
   };
   {

@@ -60,15 +60,20 @@ bool FindNullDirections(const KernelTable& table, const GramWorkspace<double>& w
   const double* old = null->product.data;
   null->count = 0;
   int64_t last = kNullBlock;
+  double largest = 0, largest_null = 0;
   for (int64_t i = 0; i < kNullBlock; ++i) {
     const double* row = null->image + i * x.large;
-    const bool is_null = std::sqrt(k.dot(x.large, row, row)) <= threshold;
+    const double sigma = std::sqrt(k.dot(x.large, row, row));
+    const bool is_null = sigma <= threshold;
+    largest = std::max(largest, sigma);
+    if (is_null) largest_null = std::max(largest_null, sigma);
     double* target = block + (is_null ? null->count++ : --last) * side;
     std::fill(target, target + side, 0.0);
     for (int64_t j = 0; j < kNullBlock; ++j)
       k.combine(side, 1.0, target, null->rotations[i * kNullBlock + j], old + j * side, target);
   }
-  return null->count < kNullBlock;
+  constexpr double kParted = 8;  // each of the six products gained the square of this
+  return null->count < kNullBlock && largest >= kParted * largest_null;
 }
 
 void LiftNullDirections(const Kernels<double>& kernels, const NullDirections& null, double lift,

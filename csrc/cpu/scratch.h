@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 
 namespace ortho::cpu {
 
@@ -12,13 +14,20 @@ class Scratch {
   static constexpr size_t kAlignment = 64;
 
   Scratch() = default;  // measures
-  explicit Scratch(void* base) : base_(static_cast<char*>(base)), measuring_(false) {}
+  Scratch(void* base, size_t capacity)
+      : base_(static_cast<char*>(base)), capacity_(capacity), measuring_(false) {}
 
   template <typename T>
   T* Take(int64_t elements) {
     char* at = measuring_ ? nullptr : base_ + used_;
     used_ += (static_cast<size_t>(elements) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
     peak_ = used_ > peak_ ? used_ : peak_;
+    if (used_ > capacity_ &&
+        !measuring_) {  // measured wrongly: our mistake, and not to be survived
+      std::fprintf(stderr, "ortho: a kernel wants %zu bytes of the %zu it asked for\n", used_,
+                   capacity_);
+      std::abort();
+    }
     return reinterpret_cast<T*>(at);
   }
 
@@ -29,8 +38,8 @@ class Scratch {
 
  private:
   char* base_ = nullptr;
+  size_t capacity_ = 0, used_ = 0, peak_ = 0;
   bool measuring_ = true;
-  size_t used_ = 0, peak_ = 0;
 };
 
 }  // namespace ortho::cpu
