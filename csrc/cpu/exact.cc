@@ -139,7 +139,7 @@ Route ClearSpectrum(const KernelTable& table, GramWorkspace<double>& ws, const S
   const double largest = LargestEigenvalue(kernels, ws.g, x.small, ws.vectors);
   route.threshold = rtol * std::sqrt(largest);
   // A shift that is lost in rounding makes a singular G definite.
-  const bool enough_rows = x.small >= 3 * kNullBlock;
+  const bool enough_rows = x.small > kNullBlock;
   if (!enough_rows || !(route.inverted || Invert(kernels, ws, kSmallestShift * high)) ||
       !FindNullDirections(table, ws, x, scale, route.threshold, null, scratch)) {
     route.many_null = true;
