@@ -18,17 +18,11 @@ from torch import Tensor
 import ortho_kernels as ok
 from ortho_kernels.options import polar_options
 from ortho_kernels.reference import polar as reference
+from ortho_kernels.reference import spectra
 
 SHAPES = ((16, 144), (64, 576), (96, 96))
 CONDITIONS = (1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
 FAR_CONDITIONS = (1e0, 1e2, 1e4, 1e6, 1e8, 1e10)
-
-
-def planted(rng: np.random.Generator, m: int, n: int, condition: float) -> np.ndarray:
-    """Singular values in geometric progression from 1 to 1 / condition."""
-    u, _ = np.linalg.qr(rng.normal(size=(m, min(m, n))))
-    v, _ = np.linalg.qr(rng.normal(size=(n, min(m, n))))
-    return (u * np.geomspace(1, 1 / condition, min(m, n))) @ v.T
 
 
 # A factor 4 below the smallest singular value planted in float32, so that all are kept. The default
@@ -45,7 +39,8 @@ def worst(
     rng = np.random.default_rng(0)
     errors = []
     for m, n in SHAPES:
-        x = torch.from_numpy(planted(rng, m, n, condition)).to(dtype)
+        sigma = spectra.geometric(min(m, n), condition)
+        x = torch.from_numpy(spectra.with_singular_values(rng, m, n, sigma)).to(dtype)
         wanted = truth(x.double().numpy())
         difference = np.linalg.norm(factor(x).double().numpy() - wanted)
         errors.append(difference / np.linalg.norm(wanted))

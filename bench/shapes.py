@@ -78,6 +78,11 @@ def _llama_block() -> Iterator[Shape]:
     yield from ((8192, 2048), (8192, 2048), (2048, 8192))
 
 
+def _odd_bag() -> Iterator[Shape]:
+    """Nothing that a tile, a batch or a power of two fits: no model, a trial of the edges."""
+    yield from ((7, 500), (24, 200), (31, 31), (48, 333), (96, 864), (100, 1200), (130, 70))
+
+
 _MAKERS: dict[str, Callable[[], Iterator[Shape]]] = {
     "basiccnn": _basic_cnn,
     "resnet20": _resnet20,
@@ -86,6 +91,7 @@ _MAKERS: dict[str, Callable[[], Iterator[Shape]]] = {
     "vit-s": _vit_s,
     "gpt2-block": _gpt2_block,
     "llama-1b-block": _llama_block,
+    "odd-bag": _odd_bag,
 }
 MODELS = tuple(_MAKERS)
 

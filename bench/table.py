@@ -32,10 +32,10 @@ def _cell(row: dict[str, float], way: str) -> str:
     if way not in row:
         return ""
     ratio = f" ({row[BASELINE] / row[way]:.1f}x)" if BASELINE in row and way != BASELINE else ""
-    return f"{_three_digits(row[way])}{ratio}"
+    return f"{three_digits(row[way])}{ratio}"
 
 
-def _three_digits(value: float) -> str:
+def three_digits(value: float) -> str:
     """Three digits that matter, and never an exponent."""
     return f"{value:.{max(0, 2 - int(f'{value:e}'[-3:]))}f}"
 

@@ -17,7 +17,7 @@ class PolarOptions:
 
     def __init__(
         self,
-        method: str,  # "exact" | "polynomial"
+        method: str,  # "exact" | "polynomial" | "newton"
         *,
         coefficients: Sequence[float] | None = None,  # polynomial: 3 numbers per step, in one row
         precision: str = "float32",  # polynomial: "float32" | "float16" | "bfloat16"

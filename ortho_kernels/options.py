@@ -18,9 +18,11 @@ from ortho_kernels.coefficients import Triple
 EXACT_METHODS = ("exact", "svd", "auto")
 # Default table and number of steps of each polynomial method.
 POLYNOMIAL_METHODS = {"polar_express": ("polar_express", 8), "newton_schulz": ("keller_jordan", 5)}
-METHODS = ("auto", "exact", "svd", *POLYNOMIAL_METHODS)
+METHODS = ("auto", "exact", "newton", "svd", *POLYNOMIAL_METHODS)
 RANKS = ("truncate", "complete")
 PRECISIONS = ("float32", "float16", "bfloat16")
+# What a method may be asked to compute in; the others follow the input.
+PRECISIONS_OF = {"newton": ("float32",), **dict.fromkeys(POLYNOMIAL_METHODS, PRECISIONS)}
 EPS = {"float16": 2.0**-23, "bfloat16": 2.0**-23, "float32": 2.0**-23, "float64": 2.0**-52}
 
 # Gradients that came out of bfloat16 arithmetic carry noise of 2e-4 to 8e-4 of sigma_1, which an
@@ -28,10 +30,14 @@ EPS = {"float16": 2.0**-23, "bfloat16": 2.0**-23, "float32": 2.0**-23, "float64"
 # more than the factor 2 within which a singular value may go either way.
 RTOL_BF16 = 2.0**-9
 
+# `newton` adds this fraction of ||G|| to the diagonal of G = X X^T in place of a rank decision:
+# five rounding units of float32, so that a singular G is safely definite there.
+NEWTON_RIDGE = 3e-7
+
 
 @dataclass(frozen=True, eq=False)  # equal by identity: the cache below makes equal ones identical
 class PolarOptions:
-    """What a backend is told; `method` is "exact", "svd" or "polynomial"."""
+    """What a backend is told; `method` is "exact", "newton", "svd" or "polynomial"."""
 
     asked: str  # the method in the caller's words
     method: str
@@ -67,20 +73,25 @@ def polar_options(
         raise ValueError(f"{op}: precision must be {quoted(PRECISIONS)}, got {precision!r}")
     if steps is not None and steps < 1:
         raise ValueError(f"{op}: steps must be >= 1, got {steps}")
-    if method in EXACT_METHODS:
+    if method not in POLYNOMIAL_METHODS:
         table = None if coefficients is None else f"a table of {len(coefficients) // 3}"
         for name, value in (
             ("coefficients", polynomial if polynomial is not None else table),
             ("steps", steps),
-            ("precision", precision),
         ):
             if value is not None:
                 _refuse(op, name, value, tuple(POLYNOMIAL_METHODS), method)
+    if precision is not None and precision not in PRECISIONS_OF.get(method, ()):
+        methods = [name for name, precisions in PRECISIONS_OF.items() if precision in precisions]
+        _refuse(op, "precision", precision, methods, method)
+    if method in EXACT_METHODS:
         return PolarOptions(method, "svd" if method == "svd" else "exact", rank=rank, rtol=rtol)
     if rank == "complete":
         _refuse(op, "rank", rank, EXACT_METHODS, method)
     if rtol is not None:
         _refuse(op, "rtol", rtol, EXACT_METHODS, method)
+    if method == "newton":
+        return PolarOptions(method, "newton")
     precision = precision or "float32"
     triples = _table(op, method, polynomial, coefficients, steps, precision)
     return PolarOptions(method, "polynomial", coefficients=triples, precision=precision)

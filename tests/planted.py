@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ortho_kernels.options import polar_options
 from ortho_kernels.reference import polar as reference
+from ortho_kernels.reference import spectra
+from ortho_kernels.reference.spectra import orthonormal as orthonormal
 
 SHAPES = [(1, 1), (1, 7), (7, 1), (16, 27), (32, 27), (10, 512), (64, 576)]
 CONDITIONS = (1e0, 1e2, 1e4, 1e6)
@@ -29,12 +31,6 @@ def gaussian(rng: np.random.Generator, *shape: int, dtype: torch.dtype = torch.f
     return as_tensor(rng.normal(size=shape), dtype)
 
 
-def orthonormal(rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.float64]:
-    """Orthonormal columns, spread as the Haar measure spreads them."""
-    q, r = np.linalg.qr(rng.normal(size=(rows, columns)))
-    return q * np.sign(np.diag(r))
-
-
 def with_singular_values(
     rng: np.random.Generator,
     m: int,
@@ -42,8 +38,7 @@ def with_singular_values(
     sigma: Sequence[float] | NDArray[np.float64],
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    k = min(m, n)
-    return as_tensor((orthonormal(rng, m, k) * sigma) @ orthonormal(rng, n, k).T, dtype)
+    return as_tensor(spectra.with_singular_values(rng, m, n, sigma), dtype)
 
 
 def planted(
@@ -54,21 +49,14 @@ def planted(
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Singular values in geometric progression from 1 to 1 / condition."""
-    return with_singular_values(rng, m, n, np.geomspace(1, 1 / condition, min(m, n)), dtype)
+    return with_singular_values(rng, m, n, spectra.geometric(min(m, n), condition), dtype)
 
 
 def of_rank(
     rng: np.random.Generator, m: int, n: int, rank: int, dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """A product of small-integer factors, exact in every dtype: deficient to the last bit."""
-    while True:
-        left, right = rng.integers(-3, 4, (m, rank)), rng.integers(-3, 4, (rank, n))
-        product = left @ right
-        kept = np.linalg.svd(product.astype(float), compute_uv=False)[:rank]
-        if kept[-1] > 1e-3 * kept[0]:  # well away from the threshold: a plain rank
-            break
-    assert np.abs(product).max() <= 256
-    return as_tensor(product, dtype)
+    return as_tensor(spectra.of_rank(rng, m, n, rank), dtype)
 
 
 def truth(x: Tensor, rank: str = "truncate", rtol: float | None = None) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Target, needs_native
+from conftest import METHODS, Target, needs_native
 from planted import bits, gaussian, truth
 from torch import Tensor
 
@@ -72,7 +72,7 @@ def test_not_a_tensor(x: Any) -> None:
 
 def test_meta() -> None:
     x = torch.empty(3, 16, 27, device="meta")
-    for method in ("exact", "svd", "polar_express", "newton_schulz"):
+    for method in METHODS:
         out = ok.polar(x, method)
         assert out.is_meta
         assert out.shape == x.shape
@@ -105,7 +105,8 @@ BAD_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"method": "qr"},
         ValueError,
-        "method must be 'auto', 'exact', 'svd', 'polar_express' or 'newton_schulz', got 'qr'",
+        "method must be 'auto', 'exact', 'newton', 'svd', 'polar_express' or 'newton_schulz', "
+        "got 'qr'",
     ),
     ({"rtol": -1.0}, ValueError, "rtol must be >= 0, got -1.0"),
     ({"rtol": float("nan")}, ValueError, "rtol must be >= 0, got nan"),
@@ -144,6 +145,37 @@ BAD_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
         {"method": "exact", "coefficients": "cubic"},
         ValueError,
         "coefficients='cubic' needs method 'polar_express' or 'newton_schulz', got 'exact'",
+    ),
+    (
+        {"method": "newton", "rank": "complete"},
+        ValueError,
+        "rank='complete' needs method 'exact', 'svd' or 'auto', got 'newton'",
+    ),
+    (
+        {"method": "newton", "rtol": 0.0},
+        ValueError,
+        "rtol=0.0 needs method 'exact', 'svd' or 'auto', got 'newton'",
+    ),
+    (
+        {"method": "newton", "steps": 5},
+        ValueError,
+        "steps=5 needs method 'polar_express' or 'newton_schulz', got 'newton'",
+    ),
+    (
+        {"method": "newton", "coefficients": [(1.5, -0.5, 0.0)]},
+        ValueError,
+        "coefficients='a table of 1' needs method 'polar_express' or 'newton_schulz', got 'newton'",
+    ),
+    (
+        {"method": "newton", "precision": "bfloat16"},
+        ValueError,
+        "precision='bfloat16' needs method 'polar_express' or 'newton_schulz', got 'newton'",
+    ),
+    (
+        {"method": "exact", "precision": "float32"},
+        ValueError,
+        "precision='float32' needs method 'newton', 'polar_express' or 'newton_schulz', "
+        "got 'exact'",
     ),
     (
         {"method": "newton_schulz", "coefficients": [(1.0, 2.0)]},

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import DTYPES, POLYNOMIALS, Target, rounding
+from conftest import DTYPES, METHODS, Target, rounding
 from planted import bits, gaussian
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -40,6 +40,7 @@ def test_opcheck(target: Target, rng: Rng, dtype: torch.dtype) -> None:
         check(OPS.polar.default, one, backend=backend)
     check(OPS.polar.default, x, "polar_express", steps=3, precision="bfloat16", backend=backend)
     check(OPS.polar.default, x, "newton_schulz", coefficients=[1.5, -0.5, 0.0], backend=backend)
+    check(OPS.polar.default, x, "newton", backend=backend)
     check(OPS.polar_out.default, x, torch.empty_like(x), backend=backend)
     check(OPS.frobenius_norm.default, x, backend=backend)
     many = [x, x[0].mT, gaussian(rng, 4, 3, 3, 3)]
@@ -139,7 +140,7 @@ def test_fake_tensors(device: str, dtype: torch.dtype) -> None:
     """Shapes, dtypes, strides and devices without a GPU and without any data."""
     with FakeTensorMode():
         x = torch.empty(4, 9, 6, device=device, dtype=dtype).mT
-        for method in ("auto", "exact", "svd", *POLYNOMIALS):
+        for method in ("auto", *METHODS):
             out = ok.polar(x, method)
             assert (out.shape, out.dtype, out.device) == (x.shape, x.dtype, x.device)
             assert out.stride() == torch.empty_like(x).stride()

@@ -31,7 +31,7 @@ def assorted(rng: Rng) -> list[Tensor]:
     ]
 
 
-@pytest.mark.parametrize("method", ["exact", *POLYNOMIALS])
+@pytest.mark.parametrize("method", ["exact", "newton", *POLYNOMIALS])
 def test_same_bits_whatever_the_threads(
     kernels: Target, rng: Rng, threads: Callable[[int], None], method: str
 ) -> None:
@@ -46,7 +46,7 @@ def test_same_bits_whatever_the_threads(
     assert results[0] == [bits(kernels.polar(x, method)) for x in tensors]
 
 
-@pytest.mark.parametrize("method", ["exact", *POLYNOMIALS])
+@pytest.mark.parametrize("method", ["exact", "newton", *POLYNOMIALS])
 def test_same_bits_whatever_the_batch(kernels: Target, rng: Rng, method: str) -> None:
     x = torch.stack([planted(rng, 24, 32, condition) for condition in (1, 1e2, 1e5, 3)])
     alone = [bits(kernels.polar(one, method)) for one in x]
@@ -55,7 +55,7 @@ def test_same_bits_whatever_the_batch(kernels: Target, rng: Rng, method: str) ->
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("method", ["exact", *POLYNOMIALS])
+@pytest.mark.parametrize("method", ["exact", "newton", *POLYNOMIALS])
 def test_same_bits_whatever_the_layout(
     kernels: Target, rng: Rng, method: str, dtype: torch.dtype
 ) -> None:

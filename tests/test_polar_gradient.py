@@ -90,8 +90,8 @@ def test_no_gradient_where_the_rank_falls(target: Target, rng: Rng) -> None:
     assert got[3].isfinite().all()
 
 
-@pytest.mark.parametrize("method", POLYNOMIALS)
-def test_polynomials_refuse(target: Target, method: str) -> None:
+@pytest.mark.parametrize("method", ["newton", *POLYNOMIALS])
+def test_what_only_approaches_the_factor_refuses(target: Target, method: str) -> None:
     x = torch.eye(3).requires_grad_()
     words = (
         f"^polar: method must be 'exact', 'svd' or 'auto' where a gradient is asked for, "

@@ -1,8 +1,9 @@
 """Plain torch: serves every device that torch serves, and is the fallback of everything else.
 
-`exact` is a float64 SVD with the rank rule, `svd` the same in the input's own precision; the
-polynomials are in the ordinary form. Half precision is computed as float32 products of rounded
-operands, which is what "accumulated in float32" means, not by what a library does for half types.
+`exact` is a float64 SVD with the rank rule, `svd` the same in the input's own precision, `newton`
+its formula in the eigenbasis of a float64 Gram matrix; the polynomials are in the ordinary form.
+Half precision is computed as float32 products of rounded operands, which is what "accumulated in
+float32" means, not by what a library does for half types.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ortho_kernels.matrices import as_matrices
-from ortho_kernels.options import PolarOptions
+from ortho_kernels.options import NEWTON_RIDGE, PolarOptions
 from ortho_kernels.tensors import check_inputs, check_matrices, words
 
 HALF_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -94,6 +95,8 @@ def polar_factor(options: PolarOptions, x: Tensor) -> Tensor:
         wide = wide.mT
     if options.method == "polynomial":
         factor = _polynomial(options, wide)
+    elif options.method == "newton":
+        factor = _newton(wide)
     else:
         if options.method == "svd" and x.dtype != torch.float64:
             wide = wide.to(torch.float32)
@@ -109,6 +112,15 @@ def _svd(options: PolarOptions, x: Tensor, rtol: float) -> Tensor:
         u = u * (s > rtol * s[..., :1]).unsqueeze(-2)
     factor: Tensor = u @ vh
     return factor
+
+
+def _newton(x: Tensor) -> Tensor:
+    gram, vectors = torch.linalg.eigh(x @ x.mT)
+    largest = gram[..., -1:]
+    # Of a zero matrix the root may be anything finite, for X is zero beside it.
+    ridged = torch.where(largest > 0, gram.clamp(min=0) + NEWTON_RIDGE * largest, 1.0)
+    root: Tensor = (vectors * ridged.rsqrt().unsqueeze(-2)) @ (vectors.mT @ x)
+    return root
 
 
 def _polynomial(options: PolarOptions, wide: Tensor) -> Tensor:

@@ -67,6 +67,8 @@ def _cuda_archs() -> str:
 def _options(options: PolarOptions) -> _native.PolarOptions:
     if options.method == "exact":
         return module.PolarOptions("exact", rank=options.rank, rtol=options.rtol)
+    if options.method == "newton":
+        return module.PolarOptions("newton")
     flat = [value for triple in options.coefficients for value in triple]
     return module.PolarOptions("polynomial", coefficients=flat, precision=options.precision)
 

@@ -34,8 +34,9 @@ def polar(
     The last two dimensions are the matrix: a bare 4-d convolution gradient is read as a batch of
     kernel-sized matrices, which is rarely meant. Use `polar_foreach`, or `x.flatten(1)`, for those.
 
-    method: "auto" and "exact" (to rounding), "svd" (LAPACK through torch), or a polynomial that
-        only approaches the factor: "polar_express", "newton_schulz".
+    method: "auto" and "exact" (to rounding), "svd" (LAPACK through torch), or one that only
+        approaches the factor: "newton" (close to it down to 1e-3 of sigma_1, and fast), and the
+        polynomials "polar_express" and "newton_schulz".
     coefficients: of a polynomial: a name from `ortho_kernels.coefficients`, or (a, b, c) triples,
         one a step. A table shorter than `steps` repeats its last triple; `steps` defaults to the
         table's length, and for a single triple to the method's own number (8 and 5).
@@ -48,7 +49,7 @@ def polar(
     out: written and returned; x itself is allowed.
 
     A matrix that holds a NaN or an Inf comes back all NaN. Exact methods are differentiable where x
-    has full rank (elsewhere the gradient is NaN); polynomials raise where one is asked for.
+    has full rank (elsewhere the gradient is NaN); the others raise where one is asked for.
     """
     tensors.check_tensor("polar", "x", x)
     options = given("polar", coefficients, steps, precision, rank, rtol, backend)

@@ -47,7 +47,7 @@ def vjp(x: Tensor, grad: Tensor, rtol: float) -> Tensor:
 
 
 def check_differentiable(op: str, options: PolarOptions) -> None:
-    if options.method == "polynomial":
+    if options.asked not in EXACT_METHODS:
         raise RuntimeError(
             f"{op}: method must be {quoted(EXACT_METHODS)} where a gradient is asked for, "
             f"got {options.asked!r}; use one of these, torch.no_grad() or x.detach()"

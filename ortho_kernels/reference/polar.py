@@ -34,6 +34,18 @@ def polar(x: Any, rtol: float = 4 * 2.0**-23, rank: str = "truncate") -> Matrice
     return _each(one, x)
 
 
+def newton(x: Any, ridge: float = 3e-7) -> Matrices:
+    """(X X^T + ridge sigma_1^2 I)^(-1/2) X: every sigma / sqrt(sigma^2 + ridge sigma_1^2)."""
+
+    def one(matrix: Matrices) -> Matrices:
+        u, s, vt = np.linalg.svd(matrix, full_matrices=False)
+        relative = s / s[0] if s[0] > 0 else s
+        factor: Matrices = (u * (relative / np.sqrt(relative**2 + ridge))) @ vt
+        return factor
+
+    return _each(one, x)
+
+
 def polynomial(x: Any, coefficients: Sequence[Sequence[float]]) -> Matrices:
     """x / ||x||_F, then for each (a, b, c): x <- a x + b (x x^T) x + c (x x^T)^2 x."""
 

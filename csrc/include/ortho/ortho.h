@@ -43,9 +43,9 @@ ORTHO_API const char* ortho_version(void); /* "0.1.0" */
 typedef int32_t ortho_status;
 enum {
   ORTHO_OK = 0,
-  ORTHO_VALUE_ERROR = 1,   /* a shape, a size, an option: Python's ValueError */
-  ORTHO_TYPE_ERROR = 2,    /* a dtype: Python's TypeError */
-  ORTHO_RUNTIME_ERROR = 3, /* the device, the driver, memory: Python's RuntimeError */
+  ORTHO_VALUE_ERROR = 1,     /* a shape, a size, an option: Python's ValueError */
+  ORTHO_TYPE_ERROR = 2,      /* a dtype: Python's TypeError */
+  ORTHO_RUNTIME_ERROR = 3,   /* the device, the driver, memory: Python's RuntimeError */
   ORTHO_SMALL_WORKSPACE = 4, /* less than ortho_polar_workspace asks for: nothing was done */
 };
 ORTHO_API const char* ortho_last_error(void);
@@ -110,11 +110,11 @@ enum { ORTHO_VIEW_BATCH = 0 };
 ORTHO_API ortho_status ortho_polar_workspace(const ortho_polar_options* options,
                                              const ortho_tensor* inputs, const int64_t* row_blocks,
                                              int64_t count, size_t* bytes);
-/* workspace_bytes must be what ortho_polar_workspace says, or more. A caller that keeps a workspace may call
- * with it at once, and ask and try again on ORTHO_SMALL_WORKSPACE.
- * outputs[i] has the shape, dtype and device of inputs[i]; it may be the same memory with the same
- * strides, and may not overlap an input in any other way. stream: a cudaStream_t, NULL on a CPU.
- * A matrix that holds a NaN or an Inf comes back all NaN; that is not an error. */
+/* workspace_bytes must be what ortho_polar_workspace says, or more. A caller that keeps a workspace
+ * may call with it at once, and ask and try again on ORTHO_SMALL_WORKSPACE. outputs[i] has the
+ * shape, dtype and device of inputs[i]; it may be the same memory with the same strides, and may
+ * not overlap an input in any other way. stream: a cudaStream_t, NULL on a CPU. A matrix that holds
+ * a NaN or an Inf comes back all NaN; that is not an error. */
 ORTHO_API ortho_status ortho_polar(const ortho_polar_options* options, const ortho_tensor* inputs,
                                    const ortho_tensor* outputs, const int64_t* row_blocks,
                                    int64_t count, void* workspace, size_t workspace_bytes,

@@ -1,0 +1,32 @@
+"""What multiply-adds this machine is seen to do: the fastest torch.matmul of a few square sizes.
+
+Measured and not computed from a data sheet: clocks change, and a shared machine gives less.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from bench.timing import Watch
+
+SIZES = (256, 512, 1024)
+HOW = f"the fastest torch.matmul among squares of {', '.join(map(str, SIZES))}"
+
+
+def measure(dtype: torch.dtype, clock: str, repeats: int = 8) -> float:
+    """Operations a second, two to a multiply-add."""
+    rates = []
+    for size in SIZES:
+        left = torch.rand(size, size, dtype=dtype)
+        product = left @ left
+        for _ in range(repeats):
+            watch = Watch()
+            torch.matmul(left, left, out=product)
+            seconds: float = getattr(watch.span(), clock)
+            rates.append(2.0 * size**3 / seconds)
+    return max(rates)
+
+
+def least_operations(matrices: list[tuple[int, int]]) -> float:
+    """X X^T, half of it for symmetry, and one product with X: no Gram method takes fewer."""
+    return sum(3.0 * min(shape) ** 2 * max(shape) for shape in matrices)

@@ -1,0 +1,56 @@
+"""torch.optim.Muon: its own function in bfloat16, and its polynomial in float32, batched by shape.
+
+On processors without bfloat16 units torch's products in that type are emulated, thirty times slower
+than float32 ones; the batched float32 form is what a careful user would write there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.optim._muon import DEFAULT_NS_STEPS, EPS, _zeropower_via_newtonschulz
+
+from bench.contender import Contender, per_matrix, polynomial_operations, polynomial_promise
+from bench.peers.by_shape import by_shape
+from bench.truth import polynomial
+from ortho_kernels import coefficients
+
+(TRIPLE,) = coefficients.keller_jordan.triples
+STEPS = DEFAULT_NS_STEPS
+
+
+def own(matrix: Tensor) -> Tensor:
+    return _zeropower_via_newtonschulz(matrix, TRIPLE, STEPS, EPS)
+
+
+def batched(stack: Tensor) -> Tensor:
+    """The same in the input's precision, for (k, m, n)."""
+    a, b, c = TRIPLE
+    tall = stack.shape[-2] > stack.shape[-1]
+    x = stack.mT if tall else stack
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=EPS)
+    for _ in range(STEPS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
+
+
+def contenders() -> Sequence[Contender]:
+    table = (TRIPLE,) * STEPS
+    operations = polynomial_operations(STEPS)
+    return (
+        Contender(
+            "torch.optim.Muon's, bf16",
+            polynomial_promise(polynomial(table), "bfloat16"),
+            per_matrix(own),
+            operations=operations,
+        ),
+        Contender(
+            "Muon's polynomial, f32, by shape",
+            polynomial_promise(polynomial(table)),
+            by_shape(batched),
+            operations=operations,
+        ),
+    )
