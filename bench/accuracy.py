@@ -2,8 +2,9 @@
 
     python -m bench.accuracy
 
-Errors are ||O - O_ref||_F / ||O_ref||_F against the float64 reference for the same rounded input:
-for exact methods the polar factor, for polynomials the same polynomial. The worst of three shapes.
+Errors are ||O - O_ref||_F / ||O_ref||_F, for O_ref from the float64 reference and the same rounded
+input, the worst of three shapes. The first two tables say how well a method computes what it means
+to (the factor, the same polynomial, newton's formula), the last one how close that is to U V^T.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ import torch
 from torch import Tensor
 
 import ortho_kernels as ok
-from ortho_kernels.options import polar_options
+from ortho_kernels.options import NEWTON_RIDGE, polar_options
 from ortho_kernels.reference import polar as reference
 from ortho_kernels.reference import spectra
 
 SHAPES = ((16, 144), (64, 576), (96, 96))
+# Which form a polynomial takes in float32 follows the shape.
+FORMS = {"ordinary": ((16, 19), (64, 72), (96, 96)), "Gram": ((16, 144), (64, 576), (96, 120))}
 CONDITIONS = (1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
-FAR_CONDITIONS = (1e0, 1e2, 1e4, 1e6, 1e8, 1e10)
+FAR_CONDITIONS = (1e0, 1e2, 1e4, 1e5, 1e6, 1e8, 1e10)
+
+Truth = Callable[[np.ndarray], np.ndarray]
 
 
 # A factor 4 below the smallest singular value planted in float32, so that all are kept. The default
@@ -34,11 +39,12 @@ def worst(
     condition: float,
     dtype: torch.dtype,
     factor: Callable[[Tensor], Tensor],
-    truth: Callable[[np.ndarray], np.ndarray],
+    truth: Truth,
+    shapes: Iterable[tuple[int, int]],
 ) -> float:
     rng = np.random.default_rng(0)
     errors = []
-    for m, n in SHAPES:
+    for m, n in shapes:
         sigma = spectra.geometric(min(m, n), condition)
         x = torch.from_numpy(spectra.with_singular_values(rng, m, n, sigma)).to(dtype)
         wanted = truth(x.double().numpy())
@@ -47,23 +53,40 @@ def worst(
     return float(max(errors))
 
 
+def factor_truth(x: np.ndarray) -> np.ndarray:
+    return reference.polar(x, rtol=0.0)
+
+
+def own_truth(method: str, options: dict[str, Any]) -> Truth:
+    """What the method means to compute."""
+    if method in ("exact", "svd"):
+        return factor_truth
+    if method == "newton":
+        return lambda x: reference.newton(x, NEWTON_RIDGE)
+    table = polar_options("polar", method, **options).coefficients
+    return lambda x: reference.polynomial(x, table)
+
+
 def row(
-    name: str, conditions: Iterable[float], dtype: torch.dtype, method: str, **options: Any
+    name: str,
+    conditions: Iterable[float],
+    method: str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    shapes: Iterable[tuple[int, int]] = SHAPES,
+    truth: Truth | None = None,
+    **options: Any,
 ) -> str:
     def factor(x: Tensor) -> Tensor:
         return ok.polar(x, method, **options)
 
-    def truth(x: np.ndarray) -> np.ndarray:
-        if method in ("exact", "svd"):
-            return reference.polar(x, rtol=0.0)
-        return reference.polynomial(x, polar_options("polar", method, **options).coefficients)
-
-    cells = (f"{worst(condition, dtype, factor, truth):.0e}" for condition in conditions)
+    wanted = truth or own_truth(method, options)
+    cells = (f"{worst(condition, dtype, factor, wanted, shapes):.0e}" for condition in conditions)
     return f"| {name} | {' | '.join(cells)} |"
 
 
 def header(conditions: tuple[float, ...]) -> str:
-    titles = " | ".join(f"{condition:.0e}" for condition in conditions)
+    titles = " | ".join(f"1e{np.log10(condition):.0f}" for condition in conditions)
     return f"\n| condition number | {titles} |\n|---|{'---|' * len(conditions)}"
 
 
@@ -72,14 +95,22 @@ def main() -> None:
     print(f"native: {facts['native']}, isa: {facts['isa']}, torch {facts['torch']}")
     print(header(CONDITIONS))
     for method in ("exact", "svd"):
-        print(row(f"`{method}`, float32", CONDITIONS, torch.float32, method, rtol=RTOL))
+        print(row(f"`{method}`, float32", CONDITIONS, method, rtol=RTOL))
+    print(row("`newton`, float32", CONDITIONS, "newton"))
     for method in ("polar_express", "newton_schulz"):
-        for precision in ("float32", "float16", "bfloat16"):
-            name = f"`{method}`, {precision}"
-            print(row(name, CONDITIONS, torch.float32, method, precision=precision))
+        for form, shapes in FORMS.items():
+            print(row(f"`{method}`, float32, {form} form", CONDITIONS, method, shapes=shapes))
+        for precision in ("float16", "bfloat16"):
+            print(row(f"`{method}`, {precision}", CONDITIONS, method, precision=precision))
     print(header(FAR_CONDITIONS))
     for method in ("exact", "svd"):
-        print(row(f"`{method}`, float64", FAR_CONDITIONS, torch.float64, method))
+        print(row(f"`{method}`, float64", FAR_CONDITIONS, method, dtype=torch.float64))
+    print(header(CONDITIONS))
+    print(row("`exact`", CONDITIONS, "exact", truth=factor_truth, rtol=RTOL))
+    print(row("`newton`", CONDITIONS, "newton", truth=factor_truth))
+    for method, steps in (("polar_express", 8), ("polar_express", 5), ("newton_schulz", 5)):
+        name = f"`{method}`, {steps} steps"
+        print(row(name, CONDITIONS, method, truth=factor_truth, steps=steps))
 
 
 if __name__ == "__main__":
