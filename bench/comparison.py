@@ -6,6 +6,7 @@ import platform
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def cases(arguments: Namespace) -> Iterator[Case]:
         for spectrum in arguments.spectrum:
             yield Case(model, spectrum, gradients.by_name(spectrum, shapes.weights(model)))
     for source, there in recorded.items():
-        yield Case(source, "recorded", there)
+        yield Case(Path(source).name.replace(".npz", ""), "recorded", there)
 
 
 def contenders(only: Sequence[str] = ()) -> tuple[list[Contender], dict[str, str]]:

@@ -20,18 +20,22 @@ Box = tuple[float, float, float, float]  # left, right, bottom, top, in pixels
 
 def save(found: dict[str, Any], path: Path) -> None:
     cases = found["cases"]
-    figure, panels = plt.subplots(
-        1,
-        len(cases),
-        figsize=(1.5 + 5.2 * len(cases), 5.4),
+    columns = min(2, len(cases))
+    rows = -(-len(cases) // columns)
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(1.5 + 5.6 * columns, 0.4 + 4.6 * rows),
+        dpi=130,
         squeeze=False,
         layout="constrained",
-        dpi=130,
     )
-    points = [
-        _panel(axes, case, found["clock"]) for axes, case in zip(panels[0], cases, strict=True)
-    ]
-    panels[0][0].set_ylabel("relative error on the kept range")
+    panels = grid.flatten()
+    for spare in panels[len(cases) :]:
+        spare.set_axis_off()
+    points = [_panel(axes, case, found["clock"]) for axes, case in zip(panels, cases, strict=False)]
+    for axes in grid[:, 0]:
+        axes.set_ylabel("relative error on the kept range")
     machine = found["machine"]
     figure.suptitle(
         f"Orthogonalising every gradient once: {found['threads']} thread(s), "
@@ -40,7 +44,7 @@ def save(found: dict[str, Any], path: Path) -> None:
     )
     figure.canvas.draw()  # now it is known where everything lies
     figure.set_layout_engine("none")
-    for axes, there in zip(panels[0], points, strict=True):
+    for axes, there in zip(panels, points, strict=False):
         _labels(axes, there)
     figure.savefig(path, dpi=figure.dpi)
     plt.close(figure)

@@ -29,6 +29,9 @@ class Truth:
         self.shape = matrix.shape
         self._u, self.sigma, self._vt = np.linalg.svd(self._wide(matrix), full_matrices=False)
         threshold = RTOL * self.sigma[0]
+        dropped = self.sigma[self.sigma <= threshold / EITHER_WAY]
+        # All that is dropped lies far below the threshold, as an exact null direction does.
+        self.clear_cut = bool(len(dropped) == 0 or dropped[0] <= threshold / 10)
         self._kept = self._u[:, self.sigma > threshold * EITHER_WAY]
         self._null = self._u[:, self.sigma <= threshold / EITHER_WAY]
 
@@ -41,6 +44,12 @@ class Truth:
     def condition(self) -> float:
         """Of the kept range."""
         return float(self.sigma[0] / self.sigma[self.rank - 1]) if self.rank else 1.0
+
+    @property
+    def full_condition(self) -> float:
+        """Of everything: what a method sees that drops nothing."""
+        least = float(self.sigma[-1])
+        return float(self.sigma[0]) / least if least else float("inf")
 
     def error(self, answer: Any) -> float:
         """Relative distance from the polar factor, on the kept range."""

@@ -303,3 +303,13 @@ def test_per_matrix_hands_over_flattened_matrices() -> None:
     pieces = per_matrix(lambda x: seen.append(tuple(x.shape)))([torch.ones(s) for s in SMALL])
     run(pieces)
     assert seen == [as_matrix(torch.ones(shape)).shape for shape in SMALL]
+
+
+def test_a_clear_cut_is_one_with_a_gap() -> None:
+    rng = np.random.default_rng(2)
+    for least, clear in ((1e-8, True), (1e-7, False)):
+        x = spectra.with_singular_values(rng, 8, 20, [1, 0.5, 0.1, 0.1, 1e-2, 1e-2, 1e-4, least])
+        truth = Truth(torch.from_numpy(x))
+        assert (truth.rank, truth.clear_cut) == (7, clear)
+        assert truth.condition == pytest.approx(1e4)
+        assert truth.full_condition == pytest.approx(1 / least)
