@@ -138,15 +138,17 @@ def exact_bound(dtype: torch.dtype, condition: float, method: str = "exact") -> 
 def newton_bound(sigma: NDArray[np.float64], dtype: torch.dtype = torch.float32) -> float:
     """The relative error that float32 may make in (G + r I)^(-1/2) X, r = NEWTON_RIDGE ||G||.
 
-    By singular value s <= 1, with q^2 = s^2 + r: the iteration stops at 3e-5; rounding G moves its
-    eigenvalues by eps, and r falls short by a part of `newton_ridge_shortfall`, either of which
-    moves s / q by s / (2 q^3) times as much; the last product rounds numbers of size 1 / q.
+    By singular value s <= 1, with q^2 = s^2 + r: the iteration stops at 3e-5; r falls short by a
+    part of `newton_ridge_shortfall`, which moves s / q by r s / (2 q^3) times as much; the last
+    product rounds numbers of size 1 / q. Rounding G turns its eigenvectors, too: an error e between
+    the i-th and the j-th moves O by e s_j / (q_i q_j (q_i + q_j)), and e is eps, evenly spread.
     """
     s = sigma / sigma.max()
     m, r, eps = len(s), NEWTON_RIDGE, torch.finfo(torch.float32).eps
     q = np.sqrt(s**2 + r)
-    moved = eps + r * newton_ridge_shortfall(m)
-    error = 3e-5 + moved * s / (2 * q**3) + rounding(torch.float32, m) / q
+    turned = eps / math.sqrt(m) * s / (np.outer(q, q) * np.add.outer(q, q))
+    error = np.linalg.norm(turned, axis=1) + rounding(torch.float32, m) / q
+    error += 3e-5 + newton_ridge_shortfall(m) * r * s / (2 * q**3)
     stored = half_ulp(dtype) if dtype in (torch.float16, torch.bfloat16) else 0.0
     return float(np.linalg.norm(error) / np.linalg.norm(s / q)) + stored
 

@@ -7,7 +7,7 @@
 // threshold; otherwise the null space is found and removed first (range.h). What float64 is needed
 // for is over once the condition number of the iterate is small: the rest runs in float32. Squaring
 // loses what lies below 1e-8 sigma_1, so a threshold down there is decided by Jacobi rotations
-// instead (jacobi.h).
+// instead (jacobi.h), and so are many null directions in float64.
 #include <cmath>
 #include <limits>
 
@@ -193,14 +193,17 @@ bool GramRoute(const KernelTable& table, const StoredMatrix& x, double scale, do
     route = ClearSpectrum(table, ws, x, scale, rtol, &null, scratch);
     if (route.jacobi) return false;
   }
-  if (route.many_null || (measuring && rtol >= kSmallestGramRtol)) {
+  // The stand-in's null space is off by eps / threshold, which float32 cannot see and float64
+  // promises not to be.
+  if (route.many_null && is_double) return false;
+  if (route.many_null || (measuring && !is_double && rtol >= kSmallestGramRtol)) {
     const size_t mark = scratch.used();
     // Its singular values are of one size: float32 rounds them all alike.
-    const Dtype dtype = is_double ? Dtype::kFloat64 : Dtype::kFloat32;
-    char* data = scratch.Take<char>(x.small * x.large * ItemSize(dtype));
-    const StoredMatrix y = {data, dtype, x.small, x.large, true, x.large};
+    float* data = scratch.Take<float>(x.small * x.large);
+    const StoredMatrix y = {
+        reinterpret_cast<char*>(data), Dtype::kFloat32, x.small, x.large, true, x.large};
     if (!ProjectedRoute(table, ws, x, scale, route.threshold, y, out, scratch)) return false;
-    Refine(f64, is_double || complete ? 2 : 0, ws.g, out, scratch);
+    Refine(f64, complete ? 2 : 0, ws.g, out, scratch);
     scratch.Release(mark);
     if (!measuring) return true;
   }
@@ -279,7 +282,7 @@ void ExactPolar(const KernelTable& table, const ortho_polar_options& options, co
   if (!nothing_kept || scratch.measuring()) {
     const bool done = GramRoute(table, x, scale, rtol, target, complete, scratch);
     scratch.Release(mark);
-    if (!done || (scratch.measuring() && rtol < kSmallestGramRtol))
+    if (!done || scratch.measuring())  // room for it always: any route may end there
       JacobiRoute(table, x, scale, rtol, target, scratch);
     scratch.Release(mark);
   }
