@@ -181,7 +181,7 @@ def test_subnormal_inputs(target: Target, rng: Rng, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("rtol", [1e-6, 1e-3])
 def test_many_null_directions_in_float64(target: Target, rng: Rng, rtol: float) -> None:
-    """Fourteen of twenty-four lie below the threshold; the kept are as exact as float64 promises."""
+    """Fourteen of twenty-four lie below the threshold; the kept are as exact as promised."""
     for kept in (1.0, 1e-2, max(20 * rtol, 1e-4)):
         sigma = np.concatenate([np.geomspace(1, kept, 10), np.full(14, 1e-9)])
         x = with_singular_values(rng, 24, 60, sigma, torch.float64)
