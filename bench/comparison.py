@@ -92,7 +92,8 @@ def _compare(
             ready[one.name] = pieces
     turns = arguments.rounds * len(ready)
     with tqdm(total=turns, desc=f"{title}: turns", leave=False, disable=None) as bar:
-        spans = timing.in_turns(ready, arguments.rounds, bar.update)
+        pause = timing.PAUSE if arguments.threads > 1 else 0.0
+        spans = timing.in_turns(ready, arguments.rounds, bar.update, pause)
     for one in everyone:
         result = results[one.name]
         for kind in ("wall", "cpu"):

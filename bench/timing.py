@@ -11,6 +11,9 @@ from typing import Any
 
 from bench.contender import Piece, run
 
+# Seconds before a turn on more than one thread: those of the one before it may still spin, waiting
+# for work, and would take a core from the next. OpenBLAS spins for some 30 ms.
+PAUSE = 0.1
 TURN = 0.02  # seconds: a quick method is called several times in its turn, a mean to each call
 
 
@@ -52,13 +55,17 @@ def first_call(pieces: Sequence[Piece], patience: float) -> First:
 
 
 def in_turns(
-    ready: Mapping[str, Sequence[Piece]], rounds: int, progress: Callable[[], object]
+    ready: Mapping[str, Sequence[Piece]],
+    rounds: int,
+    progress: Callable[[], object],
+    pause: float = 0.0,
 ) -> dict[str, list[Span]]:
     """`rounds` turns of everyone; ``progress`` is called after each turn."""
     calls = {name: _calls(pieces) for name, pieces in ready.items()}
     spans: dict[str, list[Span]] = {name: [] for name in ready}
     for _ in range(rounds):
         for name, pieces in ready.items():
+            time.sleep(pause)
             spans[name].append(_turn(pieces, calls[name]))
             progress()
     return spans
@@ -73,7 +80,7 @@ def _calls(pieces: Sequence[Piece]) -> int:
 
 def _turn(pieces: Sequence[Piece], calls: int) -> Span:
     if calls > 1:
-        run(pieces)  # refills the caches, and lets the threads of the one before come to rest
+        run(pieces)  # refills the caches
     watch = Watch()
     for _ in range(calls):
         run(pieces)
