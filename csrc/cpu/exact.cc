@@ -43,10 +43,6 @@ double RankTolerance(const ortho_polar_options& options, Dtype dtype) {
                   : static_cast<double>(std::numeric_limits<float>::epsilon()));
 }
 
-StoredMatrix RowMajor(double* data, int64_t small, int64_t large) {
-  return {reinterpret_cast<char*>(data), Dtype::kFloat64, small, large, true, large};
-}
-
 // X = sigma v^T: one row needs no more than its length.
 void NormalizeRow(const Kernels<double>& kernels, const StoredMatrix& x, double scale,
                   const StoredMatrix& out) {
@@ -199,9 +195,8 @@ bool GramRoute(const KernelTable& table, const StoredMatrix& x, double scale, do
   if (route.many_null || (measuring && !is_double && rtol >= kSmallestGramRtol)) {
     const size_t mark = scratch.used();
     // Its singular values are of one size: float32 rounds them all alike.
-    float* data = scratch.Take<float>(x.small * x.large);
-    const StoredMatrix y = {
-        reinterpret_cast<char*>(data), Dtype::kFloat32, x.small, x.large, true, x.large};
+    const StoredMatrix y =
+        RowMajor(scratch.Take<float>(x.small * x.large), Dtype::kFloat32, x.small, x.large);
     if (!ProjectedRoute(table, ws, x, scale, route.threshold, y, out, scratch)) return false;
     Refine(f64, complete ? 2 : 0, ws.g, out, scratch);
     scratch.Release(mark);
@@ -236,10 +231,11 @@ void JacobiRoute(const KernelTable& table, const StoredMatrix& x, double scale, 
   const Kernels<double>& kernels = table.f64;
   const int64_t m = x.small, n = x.large, side = PaddedSide(kernels, m);
   double* y = scratch.Take<double>(m * n);
+  const StoredMatrix rows = RowMajor(y, Dtype::kFloat64, m, n);
   double* rotations = scratch.Take<double>(m * m);
   const Panels<double> left = Panels<double>::Take(kernels, side, side, scratch);
   if (!scratch.measuring()) {
-    CopyRows(table, x, scale, RowMajor(y, m, n));
+    CopyRows(table, x, scale, rows);
     OrthogonalizeRows(kernels, m, n, y, rotations, rtol / 4);
     double largest = 0;
     for (int64_t i = 0; i < m; ++i)
@@ -253,7 +249,7 @@ void JacobiRoute(const KernelTable& table, const StoredMatrix& x, double scale, 
          1.0, left);
   }
   // J X = diag(sigma) V^T, so U V^T = J^T V^T over the kept rows.
-  Apply(kernels, left, 1.0, RowMajor(y, m, n), 1.0, 0.0, out, scratch);
+  Apply(kernels, left, 1.0, rows, 1.0, 0.0, out, scratch);
 }
 
 }  // namespace
@@ -277,7 +273,7 @@ void ExactPolar(const KernelTable& table, const ortho_polar_options& options, co
   }
   // Completion works on a float64 copy, so that half types lose nothing before they are stored.
   double* copy = complete ? scratch.Take<double>(x.small * x.large) : nullptr;
-  const StoredMatrix target = complete ? RowMajor(copy, x.small, x.large) : out;
+  const StoredMatrix target = complete ? RowMajor(copy, Dtype::kFloat64, x.small, x.large) : out;
   const size_t mark = scratch.used();
   if (!nothing_kept || scratch.measuring()) {
     const bool done = GramRoute(table, x, scale, rtol, target, complete, scratch);

@@ -22,8 +22,7 @@ void NewtonPolar(const KernelTable& table, const ortho_polar_options&, const Sto
   // float64 may not fit float32's range before it is scaled.
   const bool copied = x.dtype == Dtype::kFloat64;
   float* copy = copied ? scratch.Take<float>(x.small * x.large) : nullptr;
-  const StoredMatrix narrow = {
-      reinterpret_cast<char*>(copy), Dtype::kFloat32, x.small, x.large, true, x.large};
+  const StoredMatrix narrow = RowMajor(copy, Dtype::kFloat32, x.small, x.large);
   if (copied && !measuring) CopyRows(table, x, scale, narrow);
   const StoredMatrix& source = copied ? narrow : x;
   const float source_scale = copied ? 1.0f : static_cast<float>(scale);

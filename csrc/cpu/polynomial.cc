@@ -51,16 +51,13 @@ void Normalize(const KernelTable& table, const StoredMatrix& x, double scale,
   table.f32.combine(n, static_cast<float>(1 / norm), data, 0.0f, nullptr, data);
 }
 
-StoredMatrix Rows(void* data, Dtype dtype, const StoredMatrix& like) {
-  return {static_cast<char*>(data), dtype, like.small, like.large, true, like.large};
-}
-
 void GramForm(const KernelTable& table, const ortho_polar_options& options, const StoredMatrix& x,
               double scale, const StoredMatrix& out, Scratch& scratch) {
   const Kernels<float>& kernels = table.f32;
   const bool measuring = scratch.measuring();
   const int64_t side = PaddedSide(kernels, x.small);
-  const StoredMatrix work = Rows(scratch.Take<float>(x.small * x.large), Dtype::kFloat32, x);
+  const StoredMatrix work =
+      RowMajor(scratch.Take<float>(x.small * x.large), Dtype::kFloat32, x.small, x.large);
   Panels<float> a = Panels<float>::Take(kernels, side, side, scratch);
   Panels<float> z = Panels<float>::Take(kernels, side, side, scratch);
   Panels<float> q = Panels<float>::Take(kernels, side, side, scratch);
@@ -101,13 +98,13 @@ void OrdinaryForm(const KernelTable& table, const ortho_polar_options& options,
   const bool half = options.precision != ORTHO_PRECISION_FLOAT32;
   const auto round = table.round[options.precision == ORTHO_PRECISION_BFLOAT16];
 
-  const StoredMatrix whole = Rows(scratch.Take<float>(m * n), Dtype::kFloat32, x);
+  const StoredMatrix whole = RowMajor(scratch.Take<float>(m * n), Dtype::kFloat32, m, n);
   const Panels<float> a = Panels<float>::Take(kernels, side, side, scratch);
   const Panels<float> z = Panels<float>::Take(kernels, side, side, scratch);
   // In a half precision the iterate is stored in that type, which rounds it.
   const Dtype iterate = PrecisionDtype(options.precision);
   const StoredMatrix work =
-      half ? Rows(scratch.Take<char>(m * n * ItemSize(iterate)), iterate, x) : whole;
+      half ? RowMajor(scratch.Take<char>(m * n * ItemSize(iterate)), iterate, m, n) : whole;
   if (!measuring) {
     Normalize(table, x, scale, whole);
     if (half) CopyRows(table, whole, 1, work);

@@ -5,10 +5,11 @@
 namespace ortho::cpu {
 namespace {
 
-// ------------------------------------------------------------------------ p = the projector onto
-// the eigenvectors of ws.g above 1/2, however many lie below: F <- 3 F^2 - 2 F^3 from F = G until
-// it stands still, which an eigenvalue in [0, 0.2] or [0.8, 1] does after 5 steps. Leaves G' = F G
-// F + (I - F) 3/4 in ws.g, whose eigenvalues lie in [1/2, 1].
+// p = the projector onto the eigenvectors of ws.g above 1/2, however many lie below:
+//   F <- 3 F^2 - 2 F^3   from F = G until it stands still,
+// which an eigenvalue in [0, 0.2] or [0.8, 1] does after 5 steps. Leaves
+//   G' = F G F + (I - F) 3/4
+// in ws.g, whose eigenvalues lie in [1/2, 1].
 void ProjectAboveHalf(const Kernels<double>& kernels, GramWorkspace<double>& ws) {
   std::memcpy(ws.p.data, ws.g.data, sizeof(double) * static_cast<size_t>(ws.g.elements()));
   // One on the threshold itself moves away from 1/2 by a factor 1.5 with each step, from rounding

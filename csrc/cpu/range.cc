@@ -51,8 +51,7 @@ bool FindNullDirections(const KernelTable& table, const GramWorkspace<double>& w
   Orthonormalize(k, kNullBlock, side, block);
   // Rayleigh-Ritz on X itself, where sigma decides and not sigma^2.
   ToColumns(block, null->columns);
-  const StoredMatrix image = {
-      reinterpret_cast<char*>(null->image), Dtype::kFloat64, kNullBlock, x.large, true, x.large};
+  const StoredMatrix image = RowMajor(null->image, Dtype::kFloat64, kNullBlock, x.large);
   Apply(k, null->columns, 1.0, x, scale, 0.0, image, scratch);
   OrthogonalizeRows(k, kNullBlock, x.large, null->image, null->rotations, 0);
   // block <- rotations block, the rows below the threshold first.

@@ -6,10 +6,8 @@
 
 namespace ortho::cpu {
 
-// ---- A few null directions
-// ----------------------------------------------------------------------- Gradients behind a
-// LayerNorm lose one direction, softmax heads lose one: found by block inverse iteration on the
-// inverse that is there anyway, they cost O(m^2) each instead of a dozen products.
+// Gradients behind a LayerNorm lose one direction, softmax heads lose one: found by block inverse
+// iteration on the inverse that is there anyway, they cost O(m^2) each instead of a dozen products.
 constexpr int64_t kNullBlock = 8;
 
 struct NullDirections {

@@ -46,7 +46,7 @@ int64_t Bytes(const Matrix& matrix) {
 StoredMatrix Contiguous(char* data, const Matrix& like) {
   const int64_t small = std::min(like.rows.size, like.columns.size);
   const int64_t large = std::max(like.rows.size, like.columns.size);
-  return {data, like.dtype, small, large, true, large};
+  return RowMajor(data, like.dtype, small, large);
 }
 
 void Gather(const Matrix& matrix, const StoredMatrix& copy) { Transfer<true>(matrix, copy); }

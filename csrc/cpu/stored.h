@@ -16,6 +16,11 @@ struct StoredMatrix {
   int64_t stride = 0;
 };
 
+// A contiguous working copy in that form: small x large, row-major.
+inline StoredMatrix RowMajor(void* data, Dtype dtype, int64_t small, int64_t large) {
+  return {static_cast<char*>(data), dtype, small, large, true, large};
+}
+
 // Whether `matrix` is already like that; fills `stored` if so.
 bool AsStored(const Matrix& matrix, StoredMatrix* stored);
 

@@ -71,4 +71,14 @@ inline std::vector<const cpu::KernelTable*> AllTables() {
   return tables;
 }
 
+// Runs test(table) on each of them; the exit status of the program.
+template <typename Test>
+int OnEveryTable(const Test& test) {
+  for (const cpu::KernelTable* table : AllTables()) {
+    context = table->name;
+    test(*table);
+  }
+  return Result();
+}
+
 }  // namespace ortho::test

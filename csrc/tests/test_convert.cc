@@ -139,11 +139,9 @@ void TestTable(const KernelTable& table) {
 
 int main() {
   using namespace ortho::test;
-  for (const auto* table : AllTables()) {
-    context = table->name;
-    TestTable<float>(*table);
-    TestTable<double>(*table);
-    TestRound(*table);
-  }
-  return Result();
+  return OnEveryTable([](const auto& table) {
+    TestTable<float>(table);
+    TestTable<double>(table);
+    TestRound(table);
+  });
 }

@@ -266,11 +266,9 @@ void TestTable(const KernelTable& table, uint64_t seed) {
 
 int main() {
   using namespace ortho::test;
-  for (const auto* table : AllTables()) {
-    context = table->name;
-    TestTable<float>(*table, 1);
-    TestTable<double>(*table, 2);
-    TestMaxAbs(*table);
-  }
-  return Result();
+  return OnEveryTable([](const auto& table) {
+    TestTable<float>(table, 1);
+    TestTable<double>(table, 2);
+    TestMaxAbs(table);
+  });
 }

@@ -240,14 +240,12 @@ void TestDeterminism(const KernelTable& table) {
 
 int main() {
   using namespace ortho::test;
-  for (const auto* table : AllTables()) {
-    context = table->name;
-    TestExact<float>(*table, 1e-5);
-    TestExact<double>(*table, 1e-10);
-    TestNothingKept(*table);
-    TestPolynomial(*table);
-    TestNewton(*table);
-    TestDeterminism(*table);
-  }
-  return Result();
+  return OnEveryTable([](const auto& table) {
+    TestExact<float>(table, 1e-5);
+    TestExact<double>(table, 1e-10);
+    TestNothingKept(table);
+    TestPolynomial(table);
+    TestNewton(table);
+    TestDeterminism(table);
+  });
 }

@@ -71,8 +71,8 @@ typedef struct ortho_dtype {
 typedef struct ortho_tensor {
   void* data;           /* the first element, any byte offset already added */
   const int64_t* shape; /* ndim entries */
-  const int64_t*
-      strides; /* ndim entries, in elements, zero and negative allowed; NULL: row-major */
+  /* ndim entries, in elements, zero and negative allowed; NULL: row-major */
+  const int64_t* strides;
   int32_t ndim;
   ortho_dtype dtype;
   int32_t device_type; /* ORTHO_DEVICE_* */
@@ -91,8 +91,9 @@ typedef struct ortho_polar_options {
   int32_t method;    /* ORTHO_POLAR_* */
   int32_t rank;      /* ORTHO_RANK_*, exact only */
   int32_t precision; /* ORTHO_PRECISION_*, polynomial only */
-  double rtol; /* exact only: singular values <= rtol * sigma_1 are dropped; negative: 4 eps of
-                  the input type (of float32 for narrower types) */
+  /* exact only: singular values <= rtol * sigma_1 are dropped; negative: 4 eps of the input type
+   * (of float32 for narrower types) */
+  double rtol;
   const double* coefficients; /* polynomial only: (steps, 3) row-major; step: a x + b x^3 + c x^5 */
   int64_t steps;
 } ortho_polar_options;
@@ -101,20 +102,21 @@ typedef struct ortho_polar_options {
 
 /* How a tensor is read as matrices: row_blocks[i] (NULL: ORTHO_VIEW_BATCH for all) is
  *   ORTHO_VIEW_BATCH  the last two dimensions are the matrix, the leading ones a batch;
- *   k >= 1            flattened from dimension 1, then cut into k equal blocks of rows (1 =
- * "flatten", the thesis's reading of a convolution; k = attention heads). */
+ *   k >= 1            flattened from dimension 1, then cut into k equal blocks of rows:
+ *                     1 = "flatten", the thesis's reading of a convolution; k = attention heads. */
 enum { ORTHO_VIEW_BATCH = 0 };
 
-/* Bytes of scratch memory that ortho_polar needs for these arguments with the current thread count.
- */
+/* Bytes of scratch that ortho_polar needs for these arguments and the current thread count. */
 ORTHO_API ortho_status ortho_polar_workspace(const ortho_polar_options* options,
                                              const ortho_tensor* inputs, const int64_t* row_blocks,
                                              int64_t count, size_t* bytes);
 /* workspace_bytes must be what ortho_polar_workspace says, or more. A caller that keeps a workspace
- * may call with it at once, and ask and try again on ORTHO_SMALL_WORKSPACE. outputs[i] has the
- * shape, dtype and device of inputs[i]; it may be the same memory with the same strides, and may
- * not overlap an input in any other way. stream: a cudaStream_t, NULL on a CPU. A matrix that holds
- * a NaN or an Inf comes back all NaN; that is not an error. */
+ * may call with it at once, and ask and try again on ORTHO_SMALL_WORKSPACE.
+ *
+ * outputs[i] has the shape, dtype and device of inputs[i]; it may be the same memory with the same
+ * strides, and may not overlap an input in any other way. stream: a cudaStream_t, NULL on a CPU.
+ *
+ * A matrix that holds a NaN or an Inf comes back all NaN; that is not an error. */
 ORTHO_API ortho_status ortho_polar(const ortho_polar_options* options, const ortho_tensor* inputs,
                                    const ortho_tensor* outputs, const int64_t* row_blocks,
                                    int64_t count, void* workspace, size_t workspace_bytes,
