@@ -77,7 +77,7 @@ bool OverlapsItself(const ortho_tensor& tensor) {
 }
 
 bool SameView(const ortho_tensor& a, const ortho_tensor& b) {
-  if (a.data != b.data) return false;
+  if (a.data != b.data || a.ndim != b.ndim) return false;
   const Strides a_strides(a), b_strides(b);
   for (int32_t d = 0; d < a.ndim; ++d)
     if (a.shape[d] > 1 && a_strides[d] != b_strides[d]) return false;
