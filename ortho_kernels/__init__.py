@@ -6,13 +6,14 @@ compiler nor a GPU: where the native module is absent, plain torch serves; `buil
 
 from ortho_kernels import coefficients
 from ortho_kernels.build_info import __version__, build_info
-from ortho_kernels.matrices import heads
+from ortho_kernels.matrices import Heads, heads
 from ortho_kernels.ops.frobenius_norm import frobenius_norm
 from ortho_kernels.ops.polar import polar
 from ortho_kernels.ops.polar_foreach import polar_foreach
 from ortho_kernels.threads import get_num_threads, set_num_threads
 
 __all__ = [
+    "Heads",
     "__version__",
     "build_info",
     "coefficients",

@@ -145,7 +145,7 @@ def test_views():
     torch.testing.assert_close(step(ok.heads(3)), per_head, rtol=0, atol=1e-9)
     torch.testing.assert_close(step(lambda g: list(g.chunk(3))), per_head, rtol=0, atol=1e-9)
     torch.testing.assert_close(step("batch"), cases.polar_by_hand(grad), rtol=0, atol=1e-9)
-    with pytest.raises(ValueError, match="view must be one for all parameters"):
+    with pytest.raises(ValueError, match="or a mapping from names to these, got"):
         step(["flatten"])
 
 

@@ -157,5 +157,7 @@ def test_log_says_it_once_per_power_of_ten(caplog):
 
 
 def test_policy_words():
-    with pytest.raises(ValueError, match="nonfinite must be one of 'raise', 'skip', 'zero', got"):
+    with pytest.raises(
+        ValueError, match="nonfinite must be one of 'raise', 'skip', 'zero', 'unchecked', got"
+    ):
         OrthogonalSGD([nn.Parameter(torch.zeros(2, 2))], lr=1.0, nonfinite="ignore")

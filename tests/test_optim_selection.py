@@ -106,7 +106,7 @@ def test_mistakes_are_told():
     assert type(instance) is torch.optim.SGD
     with pytest.raises(ValueError, match=r"weights that layers='all' lets in.*got 'embedding'"):
         chosen(net, include="embedding")
-    with pytest.raises(ValueError, match="include and exclude by name need names"):
+    with pytest.raises(ValueError, match="include, exclude and view by name need names"):
         chosen(params=net.parameters(), exclude="head")
     with pytest.raises(ValueError, match="layers must be one of 'all', 'conv', 'linear', 'any'"):
         chosen(net, layers="convs")

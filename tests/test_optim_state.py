@@ -208,4 +208,7 @@ def test_a_failed_conversion_leaves_the_instance_alone():
 
 
 def test_public_names():
-    assert ortho_optim.__all__ == ["OrthogonalSGD", "Orthogonalized", "orthogonalize"]
+    bases = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "LARS")
+    others = {"LARS", "SCALES", "Muon", "Orthogonalized", "Split", "orthogonalize", "split"}
+    assert {*ortho_optim.__all__} == others | {"transposed"} | {f"Orthogonal{b}" for b in bases}
+    assert all(hasattr(ortho_optim, name) for name in ortho_optim.__all__)

@@ -5,16 +5,24 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-import ortho_kernels as ok
-from ortho_optim.gradients import all_finite, clip, grad_of, is_finite, with_layout
-from ortho_optim.settings import Options, Settings, make_selection, take_options
+from ortho_optim.forms import adam_with_eps_in_root, check, is_decoupled, lent, times_rate
+from ortho_optim.gradients import all_finite, clip, grad_of, is_finite
+from ortho_optim.momentum import apply, direction_of
+from ortho_optim.settings import (
+    Options,
+    Settings,
+    make_selection,
+    signature_over,
+    take_options,
+)
 
 if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
@@ -22,6 +30,13 @@ if TYPE_CHECKING:
     from ortho_optim.selection import Selection
 
 logger = logging.getLogger("ortho_optim")
+
+
+class Prepared(NamedTuple):
+    """What a step exchanges: gradients for the base, and updates that are applied after it."""
+
+    gradients: dict[Tensor, Tensor | None]
+    updates: dict[Tensor, Tensor | None]
 
 
 class Orthogonalized(Optimizer):
@@ -42,14 +57,17 @@ class Orthogonalized(Optimizer):
 
     _settings: Settings
     _selection: Selection
+    _borrows: bool  # the base's step takes some of its groups' entries changed
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        if "__init__" not in cls.__dict__ and not hasattr(cls, "__signature__"):
+            cls.__signature__ = signature_over(_base(cls))  # type: ignore[attr-defined]
         closure = signature(super().step).parameters.get("closure")
         if closure is not None and closure.default is Parameter.empty:
             raise TypeError(
                 "orthogonalize: optimizer must take a step without a closure, got "
-                f"{_base_name(cls)}, which evaluates its closure several times a step"
+                f"{_base(cls).__name__}, which evaluates its closure several times a step"
             )
 
     def __init__(self, params: ParamsT | nn.Module, *args: Any, **keywords: Any) -> None:
@@ -57,8 +75,8 @@ class Orthogonalized(Optimizer):
         if taken:
             raise TypeError(
                 "orthogonalize: optimizer must not have keywords of ours, got "
-                f"{_base_name(type(self))} with {', '.join(sorted(taken))} (an instance of it can "
-                "be orthogonalized)"
+                f"{_base(type(self)).__name__} with {', '.join(sorted(taken))} (an instance of it "
+                "can be orthogonalized)"
             )
         options = self.presets | take_options(keywords)
         if isinstance(params, nn.Module):
@@ -68,12 +86,17 @@ class Orthogonalized(Optimizer):
             params = list(params.parameters())
         self._install(Settings.of(options), make_selection(options))
         super().__init__(params, *args, **keywords)
-        self._selection.check()
+        self._check()
 
     def _install(self, settings: Settings, selection: Selection) -> None:
         self._settings = settings
         self._selection = selection
+        self._borrows = settings.decay == "decoupled" or settings.lr_in_momentum
         self.skipped = Counter()
+
+    def _check(self) -> None:
+        check(self, self._settings)
+        self._selection.check()
 
     @property
     def orthogonalized(self) -> list[str]:
@@ -104,13 +127,50 @@ class Orthogonalized(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        raw = self._exchange_gradients()
+        returned: float | None = self._take(self._prepare(), **keywords)
+        return returned if closure is None else loss
+
+    def _prepare(self) -> Prepared:
+        """Everything that can fail, before a weight or a gradient has changed."""
+        matrices, grads, others, rest = self._gradients()
+        settings, decisions = self._settings, self._selection.decisions
+        new: dict[Tensor, Tensor | None]
+        if settings.placement == "gradient":
+            factors = settings.make_factors(grads, [decisions[p] for p in matrices])
+            new = dict(zip(matrices, factors, strict=True))
+            self._screen(new, factors, rest, others)
+        else:  # what is not finite must not get into the momentum
+            new = dict(zip(matrices, grads, strict=True))
+            self._screen(new, [], [*grads, *rest], others)
+            self._make_updates(new, matrices)
+        if settings.max_norm is not None:
+            clip(new, others, settings.max_norm)
+        if settings.lr_in_momentum:
+            times_rate(self, new)
+        updates = {p: new[p] for p in matrices} if settings.placement == "update" else {}
+        return Prepared(new | dict.fromkeys(updates), updates)
+
+    def _take(self, prepared: Prepared, **keywords: Any) -> Any:
+        """The base's own step with gradients exchanged, and raw gradients back."""
+        raw = [(param, param.grad) for param in prepared.gradients]
         try:
-            returned: float | None = self._base_step(**keywords)
+            for param, grad in prepared.gradients.items():
+                param.grad = grad
+            if self._settings.eps_in_root:
+                base_step: Callable[..., Any] = partial(adam_with_eps_in_root, self)
+            else:
+                base_step = self._base_step
+            if not self._borrows:
+                returned = base_step(**keywords)
+            else:
+                with lent(self, self._settings):
+                    returned = base_step(**keywords)
+            if prepared.updates:
+                self._apply_updates(prepared.updates)
         finally:
             for param, grad in raw:
                 param.grad = grad
-        return returned if closure is None else loss
+        return returned
 
     def _base_step(self, **keywords: Any) -> Any:
         # torch wraps the step of every optimiser class to run the user's hooks around it. Ours is
@@ -120,25 +180,30 @@ class Orthogonalized(Optimizer):
             function = function.__wrapped__
         return function(self, **keywords)
 
-    def _exchange_gradients(self) -> list[tuple[Tensor, Tensor | None]]:
-        """Put into p.grad what the base steps on; returns what was there before.
+    def _make_updates(self, new: dict[Tensor, Tensor | None], matrices: list[Tensor]) -> None:
+        """For placement="update": gradients replaced by the factors of what momentum makes."""
+        direction, selected = direction_of(self), set(matrices)
+        assert direction is not None
+        params: list[Tensor] = []
+        directions: list[Tensor] = []
+        for group in self.param_groups:
+            mine = [p for p in group["params"] if p in selected and new[p] is not None]
+            if mine:
+                params += mine
+                grads: list[Any] = [new[p] for p in mine]
+                decoupled = self._settings.decay == "decoupled"
+                directions += direction(self.state, group, mine, grads, decoupled)
+        decisions = self._selection.decisions
+        factors = self._settings.make_factors(directions, [decisions[p] for p in params])
+        new.update(zip(params, factors, strict=True))
 
-        Everything that can fail comes before the first exchange.
-        """
-        matrices, grads, others, rest = self._gradients()
-        polar = ok.polar_foreach(grads, **self._settings.polar)
-        if callable(self._settings.polar.get("view")):
-            polar = [with_layout(o, grad) for o, grad in zip(polar, grads, strict=True)]
-        new: dict[Tensor, Tensor | None] = dict(zip(matrices, polar, strict=True))
-        if not all_finite(polar, rest):
-            self._handle_nonfinite(new, others)
-        if self._settings.max_norm is not None:
-            clip(new, others, self._settings.max_norm)
-        raw = []
-        for param, grad in new.items():
-            raw.append((param, param.grad))
-            param.grad = grad
-        return raw
+    def _apply_updates(self, updates: dict[Tensor, Tensor | None]) -> None:
+        for group in self.param_groups:
+            mine = [p for p in group["params"] if updates.get(p) is not None]
+            if mine:
+                decoupled = is_decoupled(group) or self._settings.decay == "decoupled"
+                factors: list[Any] = [updates[p] for p in mine]
+                apply(group, mine, factors, decoupled)
 
     def _gradients(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
         """Parameters with their gradients: those to be orthogonalised, then the others."""
@@ -170,6 +235,17 @@ class Orthogonalized(Optimizer):
                         f"{grad.layout} (exclude= leaves it to the optimizer)"
                     )
         return matrices, grads, others, rest
+
+    def _screen(
+        self,
+        new: dict[Tensor, Tensor | None],
+        ours: list[Tensor],
+        raw: list[Tensor],
+        others: list[Tensor],
+    ) -> None:
+        """Look for NaN and Inf, unless told not to: looking waits for the device."""
+        if self._settings.nonfinite != "unchecked" and not all_finite(ours, raw):
+            self._handle_nonfinite(new, others)
 
     def _handle_nonfinite(self, new: dict[Tensor, Tensor | None], others: list[Tensor]) -> None:
         bad = [p for p, grad in new.items() if grad is not None and not is_finite(grad)]
@@ -205,7 +281,7 @@ class Orthogonalized(Optimizer):
     # ---- copies and words -----------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        ours = ("_settings", "_selection", "skipped")
+        ours = ("_settings", "_selection", "_borrows", "skipped")
         return super().__getstate__() | {name: getattr(self, name) for name in ours}
 
     def __repr__(self) -> str:
@@ -214,6 +290,6 @@ class Orthogonalized(Optimizer):
         return f"{super().__repr__().removesuffix(')')}{listed}\n)"
 
 
-def _base_name(cls: type[Optimizer]) -> str:
+def _base(cls: type[Optimizer]) -> type:
     mro = cls.__mro__
-    return mro[mro.index(Orthogonalized) + 1].__name__
+    return mro[mro.index(Orthogonalized) + 1]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
 from ortho_optim.layers import KINDS, Place, kind_of_shape, places
+from ortho_optim.views import Views, check_fits, check_view
 
 Layers: TypeAlias = "str | type[nn.Module] | tuple[type[nn.Module], ...]"
 Filter: TypeAlias = "str | Callable[[str, Tensor], bool]"
@@ -19,10 +20,11 @@ Filters: TypeAlias = "Filter | Iterable[Filter] | None"
 class Decision(NamedTuple):
     name: str
     selected: bool
+    view: Any = "flatten"
 
 
 class Selection:
-    """The rule (`layers`, `include`, `exclude`) and what it decided for every parameter so far."""
+    """The rule (`layers`, `include`, `exclude`, `view`), and what it decided so far."""
 
     def __init__(
         self,
@@ -30,12 +32,14 @@ class Selection:
         layers: Layers = "all",
         include: Filters = None,
         exclude: Filters = None,
+        view: Views = "flatten",
     ) -> None:
         self.decisions: dict[Tensor, Decision] = {}
         self._layers = self._checked_layers(layers, model)
-        self._include = _checked_filters("include", include)
-        self._exclude = _checked_filters("exclude", exclude)
-        self._filters = (*(self._include or ()), *(self._exclude or ()))
+        self._include = checked_filters("include", include)
+        self._exclude = checked_filters("exclude", exclude)
+        self._default_view, self._views = _checked_views(view)
+        self._filters = (*(self._include or ()), *(self._exclude or ()), *self._views)
         self._unused = {f for f in self._filters if isinstance(f, str)}
         self._model = model
         self._places = places(model) if model is not None else {}
@@ -94,8 +98,16 @@ class Selection:
                 f"orthogonalize: {label} must be real floating point, got "
                 f"{str(param.dtype).removeprefix('torch.')} (exclude= leaves it to the optimizer)"
             )
-        decision = self.decisions[param] = Decision(label, selected)
+        view = self._view(label, param) if selected else "flatten"
+        decision = self.decisions[param] = Decision(label, selected, view)
         return decision
+
+    def _view(self, label: str, param: Tensor) -> Any:
+        """The first whose name or predicate takes the parameter, or else the one for all."""
+        matching = (view for key, view in self._views.items() if takes((key,), label, param))
+        view = next(matching, self._default_view)
+        check_fits(label, view, param)
+        return view
 
     def _place(self, param: Tensor) -> Place | None:
         if param not in self._places and self._model is not None:
@@ -113,12 +125,12 @@ class Selection:
             )
         if not named and any(isinstance(f, str) for f in self._filters):
             raise ValueError(
-                "orthogonalize: include and exclude by name need names, got parameters without: "
-                "pass model=, or model.named_parameters() as the parameters"
+                "orthogonalize: include, exclude and view by name need names, got parameters "
+                "without: pass model=, or model.named_parameters() as the parameters"
             )
-        if not eligible or (self._include is not None and not _any(self._include, label, param)):
+        if not eligible or (self._include is not None and not takes(self._include, label, param)):
             return False
-        return self._exclude is None or not _any(self._exclude, label, param)
+        return self._exclude is None or not takes(self._exclude, label, param)
 
     def _eligible(self, param: Tensor, place: Place | None) -> bool:
         if not isinstance(self._layers, str):
@@ -131,7 +143,8 @@ class Selection:
 
     def _mark_used(self, label: str, eligible: bool) -> None:
         for pattern in list(self._unused):
-            if _matches(pattern, label) and (eligible or pattern not in (self._include or ())):
+            narrow = pattern in self._views or pattern in (self._include or ())
+            if _matches(pattern, label) and (eligible or not narrow):
                 self._unused.remove(pattern)
 
     def check(self) -> None:
@@ -140,8 +153,8 @@ class Selection:
             names = [d.name for p, d in self.decisions.items() if p.ndim >= 2]
             shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
             raise ValueError(
-                f"orthogonalize: names in include must match weights that layers={self._layers!r} "
-                "lets in, and names in exclude must match parameters, got "
+                "orthogonalize: names in include and view must match weights that "
+                f"layers={self._layers!r} lets in, and names in exclude must match parameters, got "
                 f"{', '.join(sorted(map(repr, self._unused)))}; the weights are: {shown}"
             )
         if not self.names:
@@ -153,11 +166,11 @@ class Selection:
         state = self.__dict__.copy()
         if self._model is not None or any(not isinstance(f, str) for f in self._filters):
             state |= {"_model": None, "_places": {}, "_layers": "all", "_closed": True}
-            state |= {"_include": None, "_exclude": None, "_filters": ()}
+            state |= {"_include": None, "_exclude": None, "_views": {}, "_filters": ()}
         return state
 
 
-def _checked_filters(argument: str, given: Filters) -> tuple[Filter, ...] | None:
+def checked_filters(argument: str, given: Filters) -> tuple[Filter, ...] | None:
     if given is None:
         return None
     filters = (given,) if isinstance(given, str) or callable(given) else tuple(given)
@@ -170,11 +183,27 @@ def _checked_filters(argument: str, given: Filters) -> tuple[Filter, ...] | None
     return filters
 
 
+def _checked_views(given: Views) -> tuple[Any, dict[Filter, Any]]:
+    """The view for all, and those by name or predicate."""
+    if not isinstance(given, Mapping):
+        check_view(given)
+        return given, {}
+    views = dict(given)
+    for key, view in views.items():
+        if not isinstance(key, str) and not callable(key):
+            raise TypeError(
+                "orthogonalize: view must be by names (globs) or predicates (name, parameter) -> "
+                f"bool, got {key!r}"
+            )
+        check_view(view)
+    return "flatten", views
+
+
 def _matches(pattern: str, name: str) -> bool:
     """A glob matches a parameter's whole name, or that of a module it lies in."""
     parts = name.split(".")
     return any(fnmatchcase(".".join(parts[:n]), pattern) for n in range(1, len(parts) + 1))
 
 
-def _any(filters: tuple[Filter, ...], label: str, param: Tensor) -> bool:
+def takes(filters: tuple[Filter, ...], label: str, param: Tensor) -> bool:
     return any(_matches(f, label) if isinstance(f, str) else bool(f(label, param)) for f in filters)

@@ -4,45 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from torch import nn
 
 import ortho_kernels as ok
+from ortho_optim.factors import Maker, Normalize
+from ortho_optim.scales import Scale, scale_rule
 from ortho_optim.selection import Filters, Layers, Selection
+from ortho_optim.views import Views
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+Placement = Literal["gradient", "update"]
+Decay = Literal["coupled", "decoupled"]
 Clip = Literal["raw", "orthogonalized"]
-Nonfinite = Literal["raise", "skip", "zero"]
+Nonfinite = Literal["raise", "skip", "zero", "unchecked"]
 
 
 class Options(TypedDict, total=False):
     """Every keyword that `orthogonalize` and the `Orthogonal*` optimisers add to the base's own."""
 
-    # Which weights (see `Selection`).
+    # Which weights, and how each is read as matrices (see `Selection`).
     model: nn.Module | None
     layers: Layers
     include: Filters
     exclude: Filters
-    # What becomes of their gradients: passed to `ortho_kernels.polar_foreach` as they are.
+    view: Views
+    # Their polar factors: passed to `ortho_kernels.polar_foreach` as they are.
     method: str
-    view: Any
     coefficients: str | Sequence[tuple[float, float, float]] | None
     steps: int | None
     precision: str | None
     rank: str
     rtol: float | str | None
     backend: str | None
+    # What else makes a factor, and where it goes (see `Maker`, `orthogonalize`).
+    normalize: Normalize | None
+    scale: Scale
+    placement: Placement
+    # The form of the base's step (see `forms`).
+    decay: Decay | None
+    lr_in_momentum: bool
+    eps_in_root: bool
     # What else happens to gradients.
     clip: Clip
     max_norm: float | None
     nonfinite: Nonfinite
 
 
-_SELECTION = ("model", "layers", "include", "exclude")
-_POLAR = ("method", "view", "coefficients", "steps", "precision", "rank", "rtol", "backend")
+_SELECTION = ("model", "layers", "include", "exclude", "view")
+_POLAR = ("method", "coefficients", "steps", "precision", "rank", "rtol", "backend")
 
 
 def take_options(keywords: dict[str, Any]) -> Options:
@@ -51,13 +65,27 @@ def take_options(keywords: dict[str, Any]) -> Options:
     return cast(Options, {name: keywords.pop(name) for name in names})
 
 
+def signature_over(base: type) -> Signature:
+    """The base's own parameters and our options, for `help` and editors."""
+    theirs = [p for p in signature(base).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    ours = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=...) for name in Options.__annotations__
+    ]
+    taken = {p.name for p in theirs}
+    return Signature([*theirs, *(p for p in ours if p.name not in taken)])
+
+
 def make_selection(options: Options) -> Selection:
     return Selection(**{name: value for name, value in options.items() if name in _SELECTION})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class Settings:
-    polar: dict[str, Any]
+    make_factors: Maker
+    placement: Placement
+    decay: Decay | None
+    lr_in_momentum: bool
+    eps_in_root: bool
     clip: Clip
     max_norm: float | None
     nonfinite: Nonfinite
@@ -71,13 +99,6 @@ class Settings:
                 f"orthogonalize: options must be among {', '.join(Options.__annotations__)}, got "
                 f"{', '.join(sorted(unknown))}"
             )
-        polar: dict[str, Any] = {"method": "exact"}
-        polar |= {k: v for k, v in options.items() if k in _POLAR}
-        if isinstance(polar.get("view"), (list, tuple)):
-            raise ValueError(
-                "orthogonalize: view must be one for all parameters, because which of them have "
-                "gradients changes from step to step, got a list"
-            )
         clip, max_norm = options.get("clip", "raw"), options.get("max_norm")
         _check_word("clip", clip, ("raw", "orthogonalized"))
         if clip == "raw" and max_norm is not None:
@@ -90,9 +111,43 @@ class Settings:
                 f"orthogonalize: clip='orthogonalized' must have a max_norm > 0, got {max_norm}"
             )
         nonfinite = options.get("nonfinite", "raise")
-        _check_word("nonfinite", nonfinite, ("raise", "skip", "zero"))
-        ok.polar_foreach([], **polar)  # the kernels check their own options, now and not at step 1
-        return cls(polar, clip, max_norm, nonfinite)
+        _check_word("nonfinite", nonfinite, ("raise", "skip", "zero", "unchecked"))
+        placement = options.get("placement", "gradient")
+        _check_word("placement", placement, ("gradient", "update"))
+        decay = options.get("decay")
+        if decay is not None:
+            _check_word("decay", decay, ("coupled", "decoupled"))
+        lr_in_momentum = options.get("lr_in_momentum", False)
+        if lr_in_momentum and placement == "update":
+            raise ValueError(
+                "orthogonalize: lr_in_momentum must go with placement='gradient', got 'update', "
+                "where the factor forgets what is in the momentum's scale"
+            )
+        return cls(
+            make_factors=_maker(options),
+            placement=placement,
+            decay=decay,
+            lr_in_momentum=lr_in_momentum,
+            eps_in_root=options.get("eps_in_root", False),
+            clip=clip,
+            max_norm=max_norm,
+            nonfinite=nonfinite,
+        )
+
+
+def _maker(options: Options) -> Maker:
+    normalize = options.get("normalize")
+    polar: dict[str, Any] = {k: v for k, v in options.items() if k in _POLAR}
+    if normalize is not None:
+        _check_word("normalize", normalize, ("tensor", "row"))
+        if polar:
+            raise ValueError(
+                f"orthogonalize: normalize={normalize!r} takes the place of the polar factor and "
+                f"must come without its options, got {', '.join(polar)}"
+            )
+    polar = {"method": "exact"} | polar
+    ok.polar_foreach([], **polar)  # the kernels check their own options, now and not at step 1
+    return Maker(polar, normalize, scale_rule(options.get("scale", "none")))
 
 
 def _check_word(argument: str, given: object, words: tuple[str, ...]) -> None:

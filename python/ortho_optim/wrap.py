@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from torch.optim import Optimizer
 
+from ortho_optim.forms import check
 from ortho_optim.orthogonalized import Orthogonalized
 from ortho_optim.settings import Options, Settings, make_selection
 
@@ -108,6 +109,7 @@ def _convert(optimizer: Optimizer, options: Options) -> Optimizer:
     settings, selection = Settings.of(options), make_selection(options)
     for index, group in enumerate(optimizer.param_groups):
         selection.decide_group(index, group)
+    check(optimizer, settings)
     selection.check()
     scheduled = _was_scheduled(optimizer)
     optimizer.__class__ = cls

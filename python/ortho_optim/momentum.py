@@ -1,0 +1,96 @@
+"""placement="update": momentum first, then the factor of what the base would have stepped on.
+
+    d = direction of the base (its momentum, Nesterov and coupled decay)
+    w <- (1 - lr decay) w   (decoupled decay)
+    w <- w - lr scale polar(d)
+
+The base steps on everything else as ever. Its momentum keeps its own name and formula in the
+state, so checkpoints go both ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Optimizer
+
+# (state, group, params, grads, decoupled) -> directions; may be the buffers themselves.
+Direction: TypeAlias = Callable[
+    ["dict[Tensor, Any]", "dict[str, Any]", "list[Tensor]", "list[Tensor]", bool],
+    "Sequence[Tensor]",
+]
+
+
+def direction_of(optimizer: Optimizer) -> Direction | None:
+    """How the base makes its direction; None if it is not of a kind that has one."""
+    own: Direction | None = getattr(optimizer, "_direction", None)
+    if own is not None:
+        return own
+    return sgd if isinstance(optimizer, SGD) else None
+
+
+def sgd(
+    state: dict[Tensor, Any],
+    group: dict[str, Any],
+    params: list[Tensor],
+    grads: list[Tensor],
+    decoupled: bool,
+) -> Sequence[Tensor]:
+    """`torch.optim.SGD`'s: v <- momentum v + (1 - dampening) g, at first v = g."""
+    if group["maximize"]:
+        grads = list(torch._foreach_neg(grads))
+    if group["weight_decay"] != 0 and not decoupled:
+        decayed = torch._foreach_mul(params, group["weight_decay"])
+        grads = list(torch._foreach_add(grads, decayed))
+    momentum = group["momentum"]
+    if momentum == 0:
+        return grads
+    going: list[tuple[Tensor, Tensor]] = []
+    for param, grad in zip(params, grads, strict=True):
+        buffer = state[param].get("momentum_buffer")
+        if buffer is None:
+            state[param]["momentum_buffer"] = grad.clone()
+        else:
+            going.append((buffer, grad))
+    if going:
+        held, coming = zip(*going, strict=True)
+        torch._foreach_mul_(held, momentum)
+        torch._foreach_add_(held, coming, alpha=1 - group["dampening"])
+    buffers = [state[param]["momentum_buffer"] for param in params]
+    if not group["nesterov"]:
+        return buffers
+    return torch._foreach_add(grads, buffers, alpha=momentum)
+
+
+def ema(
+    state: dict[Tensor, Any],
+    group: dict[str, Any],
+    params: list[Tensor],
+    grads: list[Tensor],
+    decoupled: bool,
+) -> Sequence[Tensor]:
+    """`torch.optim.Muon`'s: v <- momentum v + (1 - momentum) g, at first v = 0."""
+    if group["maximize"]:
+        grads = list(torch._foreach_neg(grads))
+    for param in params:
+        if "momentum_buffer" not in state[param]:
+            state[param]["momentum_buffer"] = torch.zeros_like(param)
+    buffers = [state[param]["momentum_buffer"] for param in params]
+    torch._foreach_lerp_(buffers, grads, 1 - group["momentum"])
+    if not group["nesterov"]:
+        return buffers
+    return torch._foreach_lerp(grads, buffers, group["momentum"])
+
+
+def apply(group: dict[str, Any], params: list[Tensor], factors: list[Tensor], decay: bool) -> None:
+    """The update; the factors are ours, and used up."""
+    lr, weight_decay = group["lr"], group["weight_decay"]
+    if decay and weight_decay != 0:
+        torch._foreach_mul_(params, 1 - lr * weight_decay)
+    if isinstance(lr, Tensor):  # stays on its device
+        torch._foreach_mul_(factors, lr)
+        lr = 1.0
+    torch._foreach_add_(params, factors, alpha=-lr)
