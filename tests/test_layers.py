@@ -86,6 +86,7 @@ def test_the_reference_needs_numpy_only() -> None:
         ("backends", ["ops", "threads", "build_info", "interop", "reference"]),
         ("ops", ["threads", "build_info", "interop", "reference"]),
         ("matrices.py", ["ops", "backends", "reference"]),
+        ("rank.py", ["ops", "backends", "matrices", "tensors", "options", "reference"]),
         ("tensors.py", ["ops", "backends", "matrices", "reference"]),
         ("options.py", ["ops", "backends", "matrices", "tensors", "reference"]),
         ("coefficients.py", ["ops", "backends", "matrices", "tensors", "options", "checks"]),

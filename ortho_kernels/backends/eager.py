@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ortho_kernels.matrices import as_matrices
 from ortho_kernels.options import NEWTON_RIDGE, PolarOptions
+from ortho_kernels.rank import settle
 from ortho_kernels.tensors import check_inputs, check_matrices, words
 
 HALF_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -98,17 +99,18 @@ def polar_factor(options: PolarOptions, x: Tensor) -> Tensor:
     elif options.method == "newton":
         factor = _newton(wide)
     else:
-        if options.method == "svd" and x.dtype != torch.float64:
-            wide = wide.to(torch.float32)
-        factor = _svd(options, wide, options.threshold(words(x.dtype)))
+        narrow = options.method == "svd" and x.dtype != torch.float64
+        precision = torch.float32 if narrow else torch.float64
+        factor = _svd(options, wide, precision, options.threshold(words(x.dtype)))
     factor = torch.where(finite, factor, torch.nan)
     factor = factor.mT if tall else factor
     return factor.to(x.dtype)
 
 
-def _svd(options: PolarOptions, x: Tensor, rtol: float) -> Tensor:
-    u, s, vh = torch.linalg.svd(x, full_matrices=False)
+def _svd(options: PolarOptions, x: Tensor, precision: torch.dtype, rtol: float) -> Tensor:
+    u, s, vh = torch.linalg.svd(x.to(precision), full_matrices=False)
     if options.rank == "truncate":
+        settle(x, u, s, vh, rtol)
         u = u * (s > rtol * s[..., :1]).unsqueeze(-2)
     factor: Tensor = u @ vh
     return factor
