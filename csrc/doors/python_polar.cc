@@ -57,14 +57,14 @@ void Run(const PolarOptions& options, const ortho_tensor* x, const ortho_tensor*
          const int64_t* row_blocks, size_t count, void* stream) {
   const auto n = static_cast<int64_t>(count);
   Workspace& workspace = Workspace::OfThisThread();
-  while (true) {
+  for (bool asked = false;; asked = true) {
     ortho_status status;
     {
       py::gil_scoped_release released;
       status =
           ortho_polar(&options, x, out, row_blocks, n, workspace.data, workspace.bytes, stream);
     }
-    if (status != ORTHO_SMALL_WORKSPACE) return Raise(status);
+    if (status != ORTHO_SMALL_WORKSPACE || asked) return Raise(status);
     size_t bytes = 0;
     Raise(ortho_polar_workspace(&options, x, row_blocks, n, &bytes));
     workspace.Grow(bytes);
