@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.utils._foreach_utils import _group_tensors_by_device_and_dtype
 
 _SMALL = 2**12  # entries: copying so few costs less than a kernel call of their own
 
@@ -32,24 +33,30 @@ def all_finite(factors: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
     what is ours to write to: polar factors, and a copy of the many small gradients of biases and
     norms. A large gradient is read, by its norm, which may also overflow.
     """
-    dense = [_dense(grad) for grad in grads]
-    ours = list(factors)
-    for small in _by_kind(grad for grad in dense if grad.numel() <= _SMALL).values():
-        ours.append(torch.cat([grad if grad.ndim == 1 else grad.reshape(-1) for grad in small]))
-    for (device, _), kind in _by_kind(ours).items():
+    dense = [grad._values() if grad.is_sparse else grad for grad in grads]
+    small = [grad for grad in dense if grad.numel() <= _SMALL]
+    ours = [*factors, *map(_copied, _by_kind(small))]
+    for kind in _by_kind(ours):
+        device = kind[0].device
         found, one = torch.zeros((), device=device), torch.ones((), device=device)
         torch._amp_foreach_non_finite_check_and_unscale_(kind, found, one)
         if found:
             return False
-    large = torch._foreach_norm(kept) if (kept := [g for g in dense if g.numel() > _SMALL]) else ()
-    return all(math.isfinite(norm) for norm in large)
+    if len(small) == len(dense):
+        return True
+    return all(map(math.isfinite, torch._foreach_norm([g for g in dense if g.numel() > _SMALL])))
 
 
-def _by_kind(tensors: Iterable[Tensor]) -> dict[tuple[torch.device, torch.dtype], list[Tensor]]:
-    kinds: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
-    for tensor in tensors:
-        kinds.setdefault((tensor.device, tensor.dtype), []).append(tensor)
-    return kinds
+def _copied(tensors: list[Tensor]) -> Tensor:
+    """All their entries, in one vector."""
+    return torch.cat([one if one.ndim == 1 else one.reshape(-1) for one in tensors])
+
+
+def _by_kind(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Lists of one device and dtype; by what torch's own optimisers group with, a loop in C++."""
+    if tensors:
+        for (kind, *_), _ in _group_tensors_by_device_and_dtype([tensors]).values():  # type: ignore[list-item]
+            yield kind  # type: ignore[misc]
 
 
 def is_finite(grad: Tensor) -> bool:

@@ -147,7 +147,9 @@ class Orthogonalized(Optimizer):
             clip(new, others, settings.max_norm)
         if settings.lr_in_momentum:
             times_rate(self, new)
-        updates = {p: new[p] for p in matrices} if settings.placement == "update" else {}
+        if settings.placement == "gradient":
+            return Prepared(new, {})
+        updates = {p: new[p] for p in matrices}
         return Prepared(new | dict.fromkeys(updates), updates)
 
     def _take(self, prepared: Prepared, **keywords: Any) -> Any:
