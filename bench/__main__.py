@@ -6,10 +6,10 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
-from bench import compare
+from bench import compare, training
 
 # Each module has HELP, DESCRIPTION, EPILOG, add_arguments(parser) and run(arguments) -> exit code.
-COMMANDS = {"compare": compare}
+COMMANDS = {"compare": compare, "training": training}
 
 
 def parser() -> ArgumentParser:
