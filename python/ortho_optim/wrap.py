@@ -40,13 +40,23 @@ def orthogonalize(optimizer: Any, **options: Unpack[Options]) -> Any:
       include, exclude
                  names (globs of a parameter or of a module around it), predicates (name, parameter)
                  -> bool, or lists of them. `include` narrows `layers`, `exclude` takes away.
-    How: method ("exact"), view, coefficients, steps, precision, rank, rtol, backend go to
-    `ortho_kernels.polar_foreach`.
-      clip       "raw": the training loop's clipping acts on raw gradients, so only on what is not
-                 orthogonalised. "orthogonalized": the global norm of what the base steps on, polar
-                 factors and other gradients together, is clipped to `max_norm`.
+    How: method ("exact"), coefficients, steps, precision, rank, rtol, backend go to
+    `ortho_kernels.polar_foreach`, and so does
+      view       one for all, or a mapping from names and predicates to views; `transposed()`, too.
+      normalize  "tensor", "row": the gradient at norm 1 in place of its factor.
+      scale      what a factor of m rows and n columns is multiplied by: a name in `SCALES`, a
+                 number, or a function (m, n) -> float.
+      placement  "gradient": before the momentum. "update": after it, as Muon (SGD only).
+      decay      "decoupled": w <- (1 - lr weight_decay) w, in place of the base's coupled one.
+      lr_in_momentum, eps_in_root
+                 the forms of SGD's and Adam's step that the thesis prints (see `forms`).
+      clip       "raw": the training loop's clipping acts on raw gradients, so not on factors
+                 (with placement="update" it weighs them in the momentum). "orthogonalized": the
+                 global norm of what the base steps on, polar factors and other gradients together,
+                 is clipped to `max_norm`.
       nonfinite  a gradient with NaN or Inf: "raise" before anything has changed, "skip" its
-                 parameter, or take it as "zero". `skipped` on the optimiser counts.
+                 parameter, or take it as "zero". `skipped` on the optimiser counts. "unchecked":
+                 do not look, nor wait for the device.
     """
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
         return _derive(optimizer, options)
