@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
-from ortho_optim.momentum import direction_of
+from ortho_optim.momentum import direction_of, scalar
 
 if TYPE_CHECKING:
     from ortho_optim.settings import Settings
@@ -66,7 +66,8 @@ def lent(optimizer: Optimizer, settings: Settings) -> Iterator[None]:
                 _decay(group)
                 group["weight_decay"] = 0.0
             if settings.lr_in_momentum:
-                group["weight_decay"] = group["lr"] * group["weight_decay"]
+                # A number, also of a tensor: torch's SGD takes no other decay tensor by tensor.
+                group["weight_decay"] = float(group["lr"] * group["weight_decay"])
                 group["lr"] = 1.0
         yield
     finally:
@@ -79,7 +80,7 @@ def lent(optimizer: Optimizer, settings: Settings) -> Iterator[None]:
 def _decay(group: dict[str, Any]) -> None:
     moving = [param for param in group["params"] if param.grad is not None]
     if moving and group["weight_decay"] != 0:
-        torch._foreach_mul_(moving, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_mul_(moving, scalar(1 - group["lr"] * group["weight_decay"]))
 
 
 def times_rate(optimizer: Optimizer, new: dict[Tensor, Tensor | None]) -> None:
@@ -92,16 +93,16 @@ def times_rate(optimizer: Optimizer, new: dict[Tensor, Tensor | None]) -> None:
             if param in new:
                 replaced = new[param]
                 if replaced is not None:
-                    replaced.mul_(group["lr"])
+                    replaced.mul_(scalar(group["lr"]))
             elif param.grad is not None:
-                new[param] = param.grad * group["lr"]
+                new[param] = param.grad * scalar(group["lr"])
 
 
 def adam_with_eps_in_root(optimizer: Optimizer) -> None:
     """Adam and AdamW with the state of torch's own, so checkpoints go both ways."""
     for group in optimizer.param_groups:
         beta1, beta2 = group["betas"]
-        lr, decay = group["lr"], group["weight_decay"]
+        lr, decay = scalar(group["lr"]), scalar(group["weight_decay"])
         for param in group["params"]:
             if param.grad is None:
                 continue

@@ -17,7 +17,9 @@ def grad_of(param: Tensor) -> Tensor:
 
 
 def _dense(grad: Tensor) -> Tensor:
-    return grad._values() if grad.is_sparse else grad
+    """Its entries, and complex ones as pairs: the screen's kernels know real numbers only."""
+    grad = grad._values() if grad.is_sparse else grad
+    return torch.view_as_real(grad.resolve_conj()) if grad.is_complex() else grad
 
 
 def with_layout(factor: Tensor, grad: Tensor) -> Tensor:
