@@ -224,3 +224,37 @@ def test_resume_in_the_middle_is_bit_identical(case, copier):
         optimizer.load_state_dict(saved["optimizer"])
     cases.train(net, optimizer, range(3, 6))
     cases.assert_same_bits(cases.weights(net), cases.weights(whole))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("Adam", {"eps_in_root": True, "eps": 1e-2, "weight_decay": 0.1}),
+        ("SGD", {"lr_in_momentum": True, "momentum": 0.9, "weight_decay": 0.1}),
+        ("SGD", {"decay": "decoupled", "weight_decay": 0.1}),
+        ("SGD", {"placement": "update", "momentum": 0.9, "nesterov": True}),
+        ("AdamW", {"clip": "orthogonalized", "max_norm": 0.5}),
+        ("LARS", {"weight_decay": 0.1, "nesterov": True}),
+        ("SGD", {"nonfinite": "zero", "momentum": 0.9}),
+    ],
+)
+def test_complex_vectors_are_pairs_of_numbers(name, options):
+    """As in torch's own steps, also where a form replaces one."""
+    ends = []
+    for as_pairs in (False, True):
+        vector = torch.tensor([1 + 2j, 3 - 1j, -2j], dtype=torch.cdouble)
+        bias = nn.Parameter(torch.view_as_real(vector).flatten() if as_pairs else vector)
+        matrix = nn.Parameter(cases.planted((5, 12), 7).clone())
+        cls = getattr(ortho_optim, f"Orthogonal{name}")
+        optimizer = cls([matrix, bias], lr=0.1, **options)
+        for step in range(4):
+            matrix.grad = cases.planted((5, 12), step).clone()
+            grad = torch.tensor([2 - 1j, 1j + step, 1 - step], dtype=torch.cdouble)
+            if step == 2 and "nonfinite" in options:
+                grad[:] = torch.tensor(complex(0, float("nan")))
+            bias.grad = torch.view_as_real(grad).flatten() if as_pairs else grad
+            optimizer.step()
+        end = bias.detach() if as_pairs else torch.view_as_real(bias.detach()).flatten()
+        ends.append((end, matrix.detach()))
+    for one, other in zip(*ends, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=0)

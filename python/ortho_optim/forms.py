@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
+from ortho_optim.gradients import as_real
 from ortho_optim.momentum import direction_of, scalar
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def adam_with_eps_in_root(optimizer: Optimizer) -> None:
         for param in group["params"]:
             if param.grad is None:
                 continue
-            grad = -param.grad if group["maximize"] else param.grad
+            weight, grad = as_real(param), as_real(param.grad)
+            grad = -grad if group["maximize"] else grad
             state = optimizer.state[param]
             if not state:
                 state["step"] = torch.tensor(0.0)
@@ -115,11 +117,12 @@ def adam_with_eps_in_root(optimizer: Optimizer) -> None:
             state["step"] += 1
             step = float(state["step"])
             if is_decoupled(group):
-                param.mul_(1 - lr * decay)
+                weight.mul_(1 - lr * decay)
             elif decay != 0:
-                grad = grad + decay * param
-            state["exp_avg"].lerp_(grad, 1 - beta1)
-            state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-            mean = state["exp_avg"] / (1 - beta1**step)
-            square = state["exp_avg_sq"] / (1 - beta2**step)
-            param.sub_(lr * mean / (square + group["eps"]).sqrt())
+                grad = grad + decay * weight
+            first, second = as_real(state["exp_avg"]), as_real(state["exp_avg_sq"])
+            first.lerp_(grad, 1 - beta1)
+            second.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+            mean = first / (1 - beta1**step)
+            square = second / (1 - beta2**step)
+            weight.sub_(lr * mean / (square + group["eps"]).sqrt())

@@ -16,10 +16,14 @@ def grad_of(param: Tensor) -> Tensor:
     return param.grad
 
 
+def as_real(tensor: Tensor) -> Tensor:
+    """Complex numbers as pairs, by a view unless they are a lazy conjugate."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
 def _dense(grad: Tensor) -> Tensor:
-    """Its entries, and complex ones as pairs: the screen's kernels know real numbers only."""
-    grad = grad._values() if grad.is_sparse else grad
-    return torch.view_as_real(grad.resolve_conj()) if grad.is_complex() else grad
+    """Its entries, all real: the screen's kernels know no others."""
+    return as_real(grad._values() if grad.is_sparse else grad)
 
 
 def with_layout(factor: Tensor, grad: Tensor) -> Tensor:
