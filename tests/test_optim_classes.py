@@ -17,6 +17,13 @@ AFTER_50_STEPS = 1e-8
 SHAPES = [(6, 4, 3, 3), (5, 12), (7,)]
 
 
+def run_once(optimizer, params, step):
+    for i, p in enumerate(params):
+        shape = p.shape if p.ndim > 1 else (*p.shape, 1)
+        p.grad = cases.planted(shape, 100 * step + i).reshape(p.shape) + 0.01 * p.detach()
+    optimizer.step()
+
+
 def run(optimizer, params, steps=50, by_hand=False):
     for step in range(steps):
         for i, p in enumerate(params):
@@ -214,3 +221,36 @@ def test_forms_that_a_base_does_not_have_are_refused():
             ortho_optim.OrthogonalSGD(p, **options)
     with pytest.raises(ValueError, match="must come without fused"):
         ortho_optim.OrthogonalAdam(p, eps_in_root=True, fused=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("SGD", {"placement": "update", "momentum": 0.9}),
+        ("SGD", {"lr_in_momentum": True, "momentum": 0.9}),
+        ("SGD", {"decay": "decoupled"}),
+        ("Adam", {"eps_in_root": True}),
+        ("LARS", {}),
+        ("LARS", {"decay": "decoupled"}),
+    ],
+)
+def test_a_rate_of_one_element_is_a_rate(name, options):
+    """With a dimension, too, as torch's own optimisers take it."""
+    cls, ends = getattr(ortho_optim, f"Orthogonal{name}"), []
+    for lr in (0.25, torch.tensor(0.25), torch.tensor([0.25])):
+        params = [*make_params(), nn.Parameter(torch.tensor(1.0, dtype=torch.float64))]
+        optimizer = cls(params, lr=lr, weight_decay=0.125, **options)
+        for step in range(3):
+            params[3].grad = torch.tensor(step + 1.0, dtype=torch.float64)
+            run_once(optimizer, params[:3], step)
+        ends.append([p.detach() for p in params])
+    # 1/4 and 1/8 are exact in float32, so what is left is float64's own rounding.
+    for other in ends[1:]:
+        assert_close(other, ends[0], 1e-13)
+
+
+def test_rates_of_several_elements_are_refused():
+    p = [nn.Parameter(torch.zeros(2, 2))]
+    for cls in (LARS, OrthogonalLARS, ortho_optim.Muon):
+        with pytest.raises(ValueError, match=r"lr must have one element, got shape \(2,\)"):
+            cls(p, lr=torch.tensor([0.1, 0.1]))

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
-from ortho_optim.momentum import direction_of
+from ortho_optim.gradients import as_real
+from ortho_optim.momentum import direction_of, scalar
 
 if TYPE_CHECKING:
     from ortho_optim.settings import Settings
@@ -66,7 +67,8 @@ def lent(optimizer: Optimizer, settings: Settings) -> Iterator[None]:
                 _decay(group)
                 group["weight_decay"] = 0.0
             if settings.lr_in_momentum:
-                group["weight_decay"] = group["lr"] * group["weight_decay"]
+                # A number, also of a tensor: torch's SGD takes no other decay tensor by tensor.
+                group["weight_decay"] = float(group["lr"] * group["weight_decay"])
                 group["lr"] = 1.0
         yield
     finally:
@@ -79,7 +81,7 @@ def lent(optimizer: Optimizer, settings: Settings) -> Iterator[None]:
 def _decay(group: dict[str, Any]) -> None:
     moving = [param for param in group["params"] if param.grad is not None]
     if moving and group["weight_decay"] != 0:
-        torch._foreach_mul_(moving, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_mul_(moving, scalar(1 - group["lr"] * group["weight_decay"]))
 
 
 def times_rate(optimizer: Optimizer, new: dict[Tensor, Tensor | None]) -> None:
@@ -92,20 +94,21 @@ def times_rate(optimizer: Optimizer, new: dict[Tensor, Tensor | None]) -> None:
             if param in new:
                 replaced = new[param]
                 if replaced is not None:
-                    replaced.mul_(group["lr"])
+                    replaced.mul_(scalar(group["lr"]))
             elif param.grad is not None:
-                new[param] = param.grad * group["lr"]
+                new[param] = param.grad * scalar(group["lr"])
 
 
 def adam_with_eps_in_root(optimizer: Optimizer) -> None:
     """Adam and AdamW with the state of torch's own, so checkpoints go both ways."""
     for group in optimizer.param_groups:
         beta1, beta2 = group["betas"]
-        lr, decay = group["lr"], group["weight_decay"]
+        lr, decay = scalar(group["lr"]), scalar(group["weight_decay"])
         for param in group["params"]:
             if param.grad is None:
                 continue
-            grad = -param.grad if group["maximize"] else param.grad
+            weight, grad = as_real(param), as_real(param.grad)
+            grad = -grad if group["maximize"] else grad
             state = optimizer.state[param]
             if not state:
                 state["step"] = torch.tensor(0.0)
@@ -114,11 +117,12 @@ def adam_with_eps_in_root(optimizer: Optimizer) -> None:
             state["step"] += 1
             step = float(state["step"])
             if is_decoupled(group):
-                param.mul_(1 - lr * decay)
+                weight.mul_(1 - lr * decay)
             elif decay != 0:
-                grad = grad + decay * param
-            state["exp_avg"].lerp_(grad, 1 - beta1)
-            state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-            mean = state["exp_avg"] / (1 - beta1**step)
-            square = state["exp_avg_sq"] / (1 - beta2**step)
-            param.sub_(lr * mean / (square + group["eps"]).sqrt())
+                grad = grad + decay * weight
+            first, second = as_real(state["exp_avg"]), as_real(state["exp_avg_sq"])
+            first.lerp_(grad, 1 - beta1)
+            second.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+            mean = first / (1 - beta1**step)
+            square = second / (1 - beta2**step)
+            weight.sub_(lr * mean / (square + group["eps"]).sqrt())

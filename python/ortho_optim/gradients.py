@@ -17,8 +17,14 @@ def grad_of(param: Tensor) -> Tensor:
     return param.grad
 
 
+def as_real(tensor: Tensor) -> Tensor:
+    """Complex numbers as pairs, by a view unless they are a lazy conjugate."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
 def _dense(grad: Tensor) -> Tensor:
-    return grad._values() if grad.is_sparse else grad
+    """Its entries, all real: the screen's kernels know no others."""
+    return as_real(grad._values() if grad.is_sparse else grad)
 
 
 def with_layout(factor: Tensor, grad: Tensor) -> Tensor:

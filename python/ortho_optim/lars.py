@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ortho_optim.momentum import scalar
 from ortho_optim.orthogonalized import Orthogonalized
+from ortho_optim.settings import check_numbers
 
 if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
@@ -41,9 +43,7 @@ class LARS(Optimizer):
         foreach: bool | None = None,
     ) -> None:
         numbers = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "eps": eps}
-        for name, number in {**numbers, "trust": trust}.items():
-            if not number >= 0:
-                raise ValueError(f"LARS: {name} must be >= 0, got {number}")
+        check_numbers("LARS", **numbers, trust=trust)
         if nesterov and momentum == 0:
             raise ValueError("LARS: nesterov must have a momentum > 0, got 0")
         flags = {"nesterov": nesterov, "maximize": maximize, "foreach": foreach}
@@ -88,7 +88,7 @@ class LARS(Optimizer):
                 torch._foreach_add_(steps, buffers, alpha=group["momentum"])
             else:
                 steps = tuple(buffers)
-        torch._foreach_add_(params, torch._foreach_mul(steps, -group["lr"]))
+        torch._foreach_add_(params, torch._foreach_mul(steps, scalar(-group["lr"])))
 
 
 def _ratio(weight: Tensor, grad: Tensor, decay: float, group: dict[str, Any]) -> Tensor:

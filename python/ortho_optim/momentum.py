@@ -24,6 +24,11 @@ Direction: TypeAlias = Callable[
 ]
 
 
+def scalar(value: Any) -> Any:
+    """A rate or decay as it is, or without dimensions: torch's steps take one of one element."""
+    return value.squeeze() if isinstance(value, Tensor) else value
+
+
 def direction_of(optimizer: Optimizer) -> Direction | None:
     """How the base makes its direction; None if it is not of a kind that has one."""
     own: Direction | None = getattr(optimizer, "_direction", None)
@@ -43,7 +48,7 @@ def sgd(
     if group["maximize"]:
         grads = list(torch._foreach_neg(grads))
     if group["weight_decay"] != 0 and not decoupled:
-        decayed = torch._foreach_mul(params, group["weight_decay"])
+        decayed = torch._foreach_mul(params, scalar(group["weight_decay"]))
         grads = list(torch._foreach_add(grads, decayed))
     momentum = group["momentum"]
     if momentum == 0:
@@ -87,7 +92,7 @@ def ema(
 
 def apply(group: dict[str, Any], params: list[Tensor], factors: list[Tensor], decay: bool) -> None:
     """The update; the factors are ours, and used up."""
-    lr, weight_decay = group["lr"], group["weight_decay"]
+    lr, weight_decay = scalar(group["lr"]), scalar(group["weight_decay"])
     if decay and weight_decay != 0:
         torch._foreach_mul_(params, 1 - lr * weight_decay)
     if isinstance(lr, Tensor):  # stays on its device

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from ortho_optim.momentum import apply, ema
 from ortho_optim.orthogonalized import Orthogonalized
-from ortho_optim.settings import Options
+from ortho_optim.settings import Options, check_numbers
 
 if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
@@ -32,9 +32,7 @@ class AveragedSGD(Optimizer):
         nesterov: bool,
         maximize: bool,
     ) -> None:
-        for name, number in (("lr", lr), ("weight_decay", weight_decay), ("momentum", momentum)):
-            if not number >= 0:
-                raise ValueError(f"Muon: {name} must be >= 0, got {number}")
+        check_numbers("Muon", lr=lr, weight_decay=weight_decay, momentum=momentum)
         defaults = {
             "lr": lr,
             "weight_decay": weight_decay,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 import ortho_kernels as ok
 from ortho_optim.factors import Maker, Normalize
@@ -148,6 +148,17 @@ def _maker(options: Options) -> Maker:
     polar = {"method": "exact"} | polar
     ok.polar_foreach([], **polar)  # the kernels check their own options, now and not at step 1
     return Maker(polar, normalize, scale_rule(options.get("scale", "none")))
+
+
+def check_numbers(optimizer: str, **numbers: Any) -> None:
+    """An optimiser's own arguments, where the base is ours and not torch's."""
+    for name, number in numbers.items():
+        if isinstance(number, Tensor) and number.numel() != 1:
+            raise ValueError(
+                f"{optimizer}: {name} must have one element, got shape {tuple(number.shape)}"
+            )
+        if not number >= 0:
+            raise ValueError(f"{optimizer}: {name} must be >= 0, got {number}")
 
 
 def _check_word(argument: str, given: object, words: tuple[str, ...]) -> None:
