@@ -39,7 +39,7 @@ def all_finite(factors: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
     what is ours to write to: polar factors, and a copy of the many small gradients of biases and
     norms. A large gradient is read, by its norm, which may also overflow.
     """
-    dense = [grad._values() if grad.is_sparse else grad for grad in grads]
+    dense = [_dense(grad) for grad in grads]
     small = [grad for grad in dense if grad.numel() <= _SMALL]
     ours = [*factors, *map(_copied, _by_kind(small))]
     for kind in _by_kind(ours):
