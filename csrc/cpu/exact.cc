@@ -136,7 +136,10 @@ Route ClearSpectrum(const KernelTable& table, GramWorkspace<double>& ws, const S
   route.threshold = rtol * std::sqrt(largest);
   // A shift that is lost in rounding makes a singular G definite.
   const bool enough_rows = x.small > kNullBlock;
-  if (!enough_rows || !(route.inverted || Invert(kernels, ws, kSmallestShift * high)) ||
+  const double shift = route.inverted ? 0 : kSmallestShift * high;
+  // Each null direction adds 1 / shift to the trace of the inverse, so that too many show at once.
+  if (!enough_rows || !(route.inverted || Invert(kernels, ws, shift)) ||
+      Trace(ws.w) * shift > kNullBlock - 0.5 ||
       !FindNullDirections(table, ws, x, scale, route.threshold, null, scratch)) {
     route.many_null = true;
     return route;
@@ -146,7 +149,9 @@ Route ClearSpectrum(const KernelTable& table, GramWorkspace<double>& ws, const S
   LiftNullDirections(kernels, *null, largest, ws.g);
   route.inverted = Invert(kernels, ws, 0);
   if (route.inverted) route.bounds.low = LowerBound(kernels, ws, high);
-  route.many_null = !(route.inverted && route.bounds.low > 0);
+  // Bounds are loose by sqrt(side) at most: what is left below the threshold was missed.
+  const double least = route.bounds.low * std::sqrt(static_cast<double>(side));
+  route.many_null = !(route.inverted && least >= route.threshold * route.threshold);
   return route;
 }
 

@@ -74,6 +74,13 @@ void Mirror(const Kernels<T>& k, const Panels<T>& a) {
 }
 
 template <typename T>
+T Trace(const Panels<T>& a) {
+  T sum = 0;
+  for (int64_t i = 0; i < a.rows; ++i) sum += *a.At(i, i);
+  return sum;
+}
+
+template <typename T>
 void AddToDiagonal(const Panels<T>& a, int64_t begin, int64_t end, T value) {
   for (int64_t i = begin; i < end; ++i) *a.At(i, i) += value;
 }

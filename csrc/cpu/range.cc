@@ -26,6 +26,21 @@ void ToRows(const Panels<double>& columns, double* rows) {
     for (int64_t r = 0; r < columns.rows; ++r) rows[i * columns.rows + r] = *columns.At(r, i);
 }
 
+// a = L Q by Gram-Schmidt on rows, a <- Q. Row by row L has the accuracy of a, and with it the
+// singular values and the left singular vectors of a, in far shorter rows.
+void LowerFactor(const Kernels<double>& k, int64_t rows, int64_t n, double* a, double* l) {
+  std::fill(l, l + rows * rows, 0.0);
+  for (int64_t i = 0; i < rows; ++i) {
+    double* row = a + i * n;
+    for (int64_t j = 0; j < i; ++j) {
+      const double overlap = l[i * rows + j] = k.dot(n, a + j * n, row);
+      k.combine(n, 1.0, row, -overlap, a + j * n, row);
+    }
+    const double norm = l[i * rows + i] = std::sqrt(k.dot(n, row, row));
+    k.combine(n, norm > 0 ? 1 / norm : 0, row, 0.0, nullptr, row);
+  }
+}
+
 }  // namespace
 
 bool FindNullDirections(const KernelTable& table, const GramWorkspace<double>& ws,
@@ -53,7 +68,9 @@ bool FindNullDirections(const KernelTable& table, const GramWorkspace<double>& w
   ToColumns(block, null->columns);
   const StoredMatrix image = RowMajor(null->image, Dtype::kFloat64, kNullBlock, x.large);
   Apply(k, null->columns, 1.0, x, scale, 0.0, image, scratch);
-  OrthogonalizeRows(k, kNullBlock, x.large, null->image, null->rotations, 0);
+  double factor[kNullBlock * kNullBlock];
+  LowerFactor(k, kNullBlock, x.large, null->image, factor);
+  OrthogonalizeRows(k, kNullBlock, kNullBlock, factor, null->rotations, 0);
   // block <- rotations block, the rows below the threshold first.
   std::memcpy(null->product.data, block, sizeof(double) * static_cast<size_t>(kNullBlock * side));
   const double* old = null->product.data;
@@ -61,8 +78,8 @@ bool FindNullDirections(const KernelTable& table, const GramWorkspace<double>& w
   int64_t last = kNullBlock;
   double largest = 0, largest_null = 0;
   for (int64_t i = 0; i < kNullBlock; ++i) {
-    const double* row = null->image + i * x.large;
-    const double sigma = std::sqrt(k.dot(x.large, row, row));
+    const double* row = factor + i * kNullBlock;
+    const double sigma = std::sqrt(k.dot(kNullBlock, row, row));
     const bool is_null = sigma <= threshold;
     largest = std::max(largest, sigma);
     if (is_null) largest_null = std::max(largest_null, sigma);
