@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ortho_optim.forms import adam_with_eps_in_root, check, is_decoupled, lent, times_rate
-from ortho_optim.gradients import all_finite, clip, grad_of, is_finite
+from ortho_optim.gradients import Prepared, Replaced, all_finite, clip, grad_of, is_finite
 from ortho_optim.momentum import apply, direction_of
 from ortho_optim.settings import (
     Options,
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
     from ortho_optim.selection import Selection
 
 logger = logging.getLogger("ortho_optim")
-
-
-class Prepared(NamedTuple):
-    """What a step exchanges: gradients for the base, and updates that are applied after it."""
-
-    gradients: dict[Tensor, Tensor | None]
-    updates: dict[Tensor, Tensor | None]
 
 
 class Orthogonalized(Optimizer):
@@ -132,6 +125,13 @@ class Orthogonalized(Optimizer):
 
     def _prepare(self) -> Prepared:
         """Everything that can fail, before a weight or a gradient has changed."""
+        replaced = self._replace()
+        if self._settings.max_norm is not None:
+            clip(replaced.new, replaced.others, self._settings.max_norm)
+        return self._finish(replaced)
+
+    def _replace(self) -> Replaced:
+        """The factors."""
         matrices, grads, others, rest = self._gradients()
         settings, decisions = self._settings, self._selection.decisions
         new: dict[Tensor, Tensor | None]
@@ -143,11 +143,13 @@ class Orthogonalized(Optimizer):
             new = dict(zip(matrices, grads, strict=True))
             self._screen(new, [], [*grads, *rest], others)
             self._make_updates(new, matrices)
-        if settings.max_norm is not None:
-            clip(new, others, settings.max_norm)
-        if settings.lr_in_momentum:
+        return Replaced(new, matrices, others)
+
+    def _finish(self, replaced: Replaced) -> Prepared:
+        new, matrices, _ = replaced
+        if self._settings.lr_in_momentum:
             times_rate(self, new)
-        if settings.placement == "gradient":
+        if self._settings.placement == "gradient":
             return Prepared(new, {})
         updates = {p: new[p] for p in matrices}
         return Prepared(new | dict.fromkeys(updates), updates)
