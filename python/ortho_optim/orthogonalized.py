@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from ortho_optim.forms import adam_with_eps_in_root, check, is_decoupled, lent, times_rate
 from ortho_optim.gradients import Prepared, Replaced, all_finite, clip, grad_of, is_finite
-from ortho_optim.momentum import apply, direction_of
+from ortho_optim.momentum import apply, direction_of, over
 from ortho_optim.settings import (
     Options,
     Settings,
@@ -197,8 +197,9 @@ class Orthogonalized(Optimizer):
                 grads: list[Any] = [new[p] for p in mine]
                 decoupled = self._settings.decay == "decoupled"
                 directions += direction(self.state, group, mine, grads, decoupled)
-        decisions = self._selection.decisions
-        factors = self._settings.make_factors(directions, [decisions[p] for p in params])
+        decisions = [self._selection.decisions[p] for p in params]
+        out = over(self.state, params, directions)
+        factors = self._settings.make_factors(directions, decisions, out)
         new.update(zip(params, factors, strict=True))
 
     def _apply_updates(self, updates: dict[Tensor, Tensor | None]) -> None:
