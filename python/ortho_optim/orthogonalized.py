@@ -54,8 +54,8 @@ class Orthogonalized(Optimizer):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        if "__init__" not in cls.__dict__ and not hasattr(cls, "__signature__"):
-            cls.__signature__ = signature_over(_base(cls))  # type: ignore[attr-defined]
+        if cls.__init__ is Orthogonalized.__init__:
+            cls.__signature__ = signature_over(_base(cls), cls.presets)  # type: ignore[attr-defined]
         closure = signature(super().step).parameters.get("closure")
         if closure is not None and closure.default is Parameter.empty:
             raise TypeError(
