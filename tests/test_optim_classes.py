@@ -63,6 +63,17 @@ def test_every_class_is_its_base_on_the_reference_factors(name):
     assert {"view", "placement"} <= named.keys() or "options" in named
 
 
+def test_signatures_show_the_options_and_their_defaults():
+    derived = ortho_optim.orthogonalize(torch.optim.SGD, layers="conv")
+    for cls, layers in ((ortho_optim.OrthogonalAdam, "all"), (derived, "conv")):
+        shown = inspect.signature(cls).parameters
+        options = {"layers": layers, "method": "exact", "scale": "none", "nonfinite": "raise"}
+        assert {name: shown[name].default for name in options} == options
+        assert all(parameter.default is not ... for parameter in shown.values())
+        base = inspect.signature(cls.__mro__[cls.__mro__.index(ortho_optim.Orthogonalized) + 1])
+        assert list(shown)[: len(base.parameters)] == list(base.parameters)
+
+
 def lars_by_hand(params, velocity, lr, momentum, decay, trust, eps, nesterov, sign):
     """The formula, on numbers."""
     for p, v in zip(params, velocity, strict=True):

@@ -26,22 +26,32 @@ class Maker:
     normalize: Normalize | None
     scale: Rule | None
 
-    def __call__(self, tensors: Sequence[Tensor], decisions: Sequence[Decision]) -> list[Tensor]:
+    def __call__(
+        self,
+        tensors: Sequence[Tensor],
+        decisions: Sequence[Decision],
+        out: Sequence[Tensor] | None = None,
+    ) -> list[Tensor]:
+        """`out`: tensors of ours to write over, each may be its own input. Not always used."""
         views = [decision.view for decision in decisions]
         if all(view == "flatten" for view in views):  # the usual case, by the shortest way
-            factors = self._factors(tensors, "flatten")
+            factors = self._factors(tensors, "flatten", out)
         else:
-            factors = self._mixed(tensors, views)
+            factors = self._mixed(tensors, views, out)
         if self.scale is not None:
             self._multiply(factors, views, self.scale)
         return factors
 
-    def _mixed(self, tensors: Sequence[Tensor], views: list[Any]) -> list[Tensor]:
+    def _mixed(
+        self, tensors: Sequence[Tensor], views: list[Any], out: Sequence[Tensor] | None
+    ) -> list[Tensor]:
         read, plain = list(tensors), list(views)
         for i, (tensor, view) in enumerate(zip(tensors, views, strict=True)):
             if isinstance(view, Transposed):
                 read[i], plain[i] = view.matrices(tensor), "batch"
-        factors = self._factors(read, plain)
+        if any(isinstance(view, Transposed) or callable(view) for view in views):
+            out = None  # in a memory order of its own
+        factors = self._factors(read, plain, out)
         for i, (tensor, view) in enumerate(zip(tensors, views, strict=True)):
             if isinstance(view, Transposed):
                 factors[i] = view.restore(factors[i], tensor)
@@ -49,9 +59,11 @@ class Maker:
                 factors[i] = with_layout(factors[i], tensor)
         return factors
 
-    def _factors(self, tensors: Sequence[Tensor], view: Any) -> list[Tensor]:
+    def _factors(
+        self, tensors: Sequence[Tensor], view: Any, out: Sequence[Tensor] | None
+    ) -> list[Tensor]:
         if self.normalize is None:
-            return ok.polar_foreach(tensors, view=view, **self.polar)
+            return ok.polar_foreach(tensors, view=view, out=out, **self.polar)
         views = view if isinstance(view, list) else [view] * len(tensors)
         by_row = self.normalize == "row"
         return [_normalized(x, one, by_row) for x, one in zip(tensors, views, strict=True)]

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._foreach_utils import _group_tensors_by_device_and_dtype
 
 _SMALL = 2**12  # entries: copying so few costs less than a kernel call of their own
+
+
+class Replaced(NamedTuple):
+    """What stands in for gradients, by parameter, and which parameters else have one."""
+
+    new: dict[Tensor, Tensor | None]
+    matrices: list[Tensor]
+    others: list[Tensor]
+
+
+class Prepared(NamedTuple):
+    """What a step exchanges: gradients for the base, and updates that are applied after it."""
+
+    gradients: dict[Tensor, Tensor | None]
+    updates: dict[Tensor, Tensor | None]
 
 
 def grad_of(param: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
-# (state, group, params, grads, decoupled) -> directions; may be the buffers themselves.
+# (state, group, params, grads, decoupled) -> directions: buffers of the state or gradients
+# as they are, or new tensors, which the factors are then written over.
 Direction: TypeAlias = Callable[
     ["dict[Tensor, Any]", "dict[str, Any]", "list[Tensor]", "list[Tensor]", bool],
     "Sequence[Tensor]",
@@ -45,11 +46,12 @@ def sgd(
     decoupled: bool,
 ) -> Sequence[Tensor]:
     """`torch.optim.SGD`'s: v <- momentum v + (1 - dampening) g, at first v = g."""
-    if group["maximize"]:
-        grads = list(torch._foreach_neg(grads))
+    raw = grads
     if group["weight_decay"] != 0 and not decoupled:
-        decayed = torch._foreach_mul(params, scalar(group["weight_decay"]))
-        grads = list(torch._foreach_add(grads, decayed))
+        grads = list(torch._foreach_mul(params, scalar(group["weight_decay"])))
+        (torch._foreach_sub_ if group["maximize"] else torch._foreach_add_)(grads, raw)
+    elif group["maximize"]:
+        grads = list(torch._foreach_neg(raw))
     momentum = group["momentum"]
     if momentum == 0:
         return grads
@@ -67,7 +69,10 @@ def sgd(
     buffers = [state[param]["momentum_buffer"] for param in params]
     if not group["nesterov"]:
         return buffers
-    return torch._foreach_add(grads, buffers, alpha=momentum)
+    if grads is raw:
+        return torch._foreach_add(grads, buffers, alpha=momentum)
+    torch._foreach_add_(grads, buffers, alpha=momentum)
+    return grads
 
 
 def ema(
@@ -78,6 +83,7 @@ def ema(
     decoupled: bool,
 ) -> Sequence[Tensor]:
     """`torch.optim.Muon`'s: v <- momentum v + (1 - momentum) g, at first v = 0."""
+    raw = grads
     if group["maximize"]:
         grads = list(torch._foreach_neg(grads))
     for param in params:
@@ -87,7 +93,24 @@ def ema(
     torch._foreach_lerp_(buffers, grads, 1 - group["momentum"])
     if not group["nesterov"]:
         return buffers
-    return torch._foreach_lerp(grads, buffers, group["momentum"])
+    if grads is raw:
+        return torch._foreach_lerp(grads, buffers, group["momentum"])
+    torch._foreach_lerp_(grads, buffers, group["momentum"])
+    return grads
+
+
+def over(
+    state: dict[Tensor, Any], params: Sequence[Tensor], directions: Sequence[Tensor]
+) -> list[Tensor] | None:
+    """Where the factors go: over directions that a step has made, not gradients or buffers."""
+    ours = [
+        d is not p.grad and all(d is not held for held in state[p].values())
+        for p, d in zip(params, directions, strict=True)
+    ]
+    if not any(ours):
+        return None
+    made = zip(directions, ours, strict=True)
+    return [d if mine else torch.empty_like(d) for d, mine in made]
 
 
 def apply(group: dict[str, Any], params: list[Tensor], factors: list[Tensor], decay: bool) -> None:

@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ortho_optim.forms import adam_with_eps_in_root, check, is_decoupled, lent, times_rate
-from ortho_optim.gradients import all_finite, clip, grad_of, is_finite
-from ortho_optim.momentum import apply, direction_of
+from ortho_optim.gradients import Prepared, Replaced, all_finite, clip, grad_of, is_finite
+from ortho_optim.momentum import apply, direction_of, over
 from ortho_optim.settings import (
     Options,
     Settings,
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
     from ortho_optim.selection import Selection
 
 logger = logging.getLogger("ortho_optim")
-
-
-class Prepared(NamedTuple):
-    """What a step exchanges: gradients for the base, and updates that are applied after it."""
-
-    gradients: dict[Tensor, Tensor | None]
-    updates: dict[Tensor, Tensor | None]
 
 
 class Orthogonalized(Optimizer):
@@ -61,8 +54,8 @@ class Orthogonalized(Optimizer):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        if "__init__" not in cls.__dict__ and not hasattr(cls, "__signature__"):
-            cls.__signature__ = signature_over(_base(cls))  # type: ignore[attr-defined]
+        if cls.__init__ is Orthogonalized.__init__:
+            cls.__signature__ = signature_over(_base(cls), cls.presets)  # type: ignore[attr-defined]
         closure = signature(super().step).parameters.get("closure")
         if closure is not None and closure.default is Parameter.empty:
             raise TypeError(
@@ -132,6 +125,13 @@ class Orthogonalized(Optimizer):
 
     def _prepare(self) -> Prepared:
         """Everything that can fail, before a weight or a gradient has changed."""
+        replaced = self._replace()
+        if self._settings.max_norm is not None:
+            clip(replaced.new, replaced.others, self._settings.max_norm)
+        return self._finish(replaced)
+
+    def _replace(self) -> Replaced:
+        """The factors."""
         matrices, grads, others, rest = self._gradients()
         settings, decisions = self._settings, self._selection.decisions
         new: dict[Tensor, Tensor | None]
@@ -143,11 +143,13 @@ class Orthogonalized(Optimizer):
             new = dict(zip(matrices, grads, strict=True))
             self._screen(new, [], [*grads, *rest], others)
             self._make_updates(new, matrices)
-        if settings.max_norm is not None:
-            clip(new, others, settings.max_norm)
-        if settings.lr_in_momentum:
+        return Replaced(new, matrices, others)
+
+    def _finish(self, replaced: Replaced) -> Prepared:
+        new, matrices, _ = replaced
+        if self._settings.lr_in_momentum:
             times_rate(self, new)
-        if settings.placement == "gradient":
+        if self._settings.placement == "gradient":
             return Prepared(new, {})
         updates = {p: new[p] for p in matrices}
         return Prepared(new | dict.fromkeys(updates), updates)
@@ -195,8 +197,9 @@ class Orthogonalized(Optimizer):
                 grads: list[Any] = [new[p] for p in mine]
                 decoupled = self._settings.decay == "decoupled"
                 directions += direction(self.state, group, mine, grads, decoupled)
-        decisions = self._selection.decisions
-        factors = self._settings.make_factors(directions, [decisions[p] for p in params])
+        decisions = [self._selection.decisions[p] for p in params]
+        out = over(self.state, params, directions)
+        factors = self._settings.make_factors(directions, decisions, out)
         new.update(zip(params, factors, strict=True))
 
     def _apply_updates(self, updates: dict[Tensor, Tensor | None]) -> None:

@@ -57,6 +57,18 @@ class Options(TypedDict, total=False):
 
 _SELECTION = ("model", "layers", "include", "exclude", "view")
 _POLAR = ("method", "coefficients", "steps", "precision", "rank", "rtol", "backend")
+_METHOD = "exact"  # where `polar_foreach` has "auto"
+_DEFAULTS: Options = {
+    "normalize": None,
+    "scale": "none",
+    "placement": "gradient",
+    "decay": None,
+    "lr_in_momentum": False,
+    "eps_in_root": False,
+    "clip": "raw",
+    "max_norm": None,
+    "nonfinite": "raise",
+}
 
 
 def take_options(keywords: dict[str, Any]) -> Options:
@@ -65,14 +77,19 @@ def take_options(keywords: dict[str, Any]) -> Options:
     return cast(Options, {name: keywords.pop(name) for name in names})
 
 
-def signature_over(base: type) -> Signature:
+def signature_over(base: type, presets: Options) -> Signature:
     """The base's own parameters and our options, for `help` and editors."""
     theirs = [p for p in signature(base).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    ours = [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=...) for name in Options.__annotations__
-    ]
     taken = {p.name for p in theirs}
-    return Signature([*theirs, *(p for p in ours if p.name not in taken)])
+    others = signature(ok.polar_foreach).parameters | signature(Selection).parameters
+    defaults = {name: p.default for name, p in others.items()} | {"method": _METHOD}
+    defaults |= _DEFAULTS | presets
+    ours = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name])
+        for name in Options.__annotations__
+        if name not in taken
+    ]
+    return Signature([*theirs, *ours])
 
 
 def make_selection(options: Options) -> Selection:
@@ -99,7 +116,8 @@ class Settings:
                 f"orthogonalize: options must be among {', '.join(Options.__annotations__)}, got "
                 f"{', '.join(sorted(unknown))}"
             )
-        clip, max_norm = options.get("clip", "raw"), options.get("max_norm")
+        options = _DEFAULTS | options
+        clip, max_norm = options["clip"], options["max_norm"]
         _check_word("clip", clip, ("raw", "orthogonalized"))
         if clip == "raw" and max_norm is not None:
             raise ValueError(
@@ -110,14 +128,14 @@ class Settings:
             raise ValueError(
                 f"orthogonalize: clip='orthogonalized' must have a max_norm > 0, got {max_norm}"
             )
-        nonfinite = options.get("nonfinite", "raise")
+        nonfinite = options["nonfinite"]
         _check_word("nonfinite", nonfinite, ("raise", "skip", "zero", "unchecked"))
-        placement = options.get("placement", "gradient")
+        placement = options["placement"]
         _check_word("placement", placement, ("gradient", "update"))
-        decay = options.get("decay")
+        decay = options["decay"]
         if decay is not None:
             _check_word("decay", decay, ("coupled", "decoupled"))
-        lr_in_momentum = options.get("lr_in_momentum", False)
+        lr_in_momentum = options["lr_in_momentum"]
         if lr_in_momentum and placement == "update":
             raise ValueError(
                 "orthogonalize: lr_in_momentum must go with placement='gradient', got 'update', "
@@ -128,7 +146,7 @@ class Settings:
             placement=placement,
             decay=decay,
             lr_in_momentum=lr_in_momentum,
-            eps_in_root=options.get("eps_in_root", False),
+            eps_in_root=options["eps_in_root"],
             clip=clip,
             max_norm=max_norm,
             nonfinite=nonfinite,
@@ -136,7 +154,7 @@ class Settings:
 
 
 def _maker(options: Options) -> Maker:
-    normalize = options.get("normalize")
+    normalize = options["normalize"]
     polar: dict[str, Any] = {k: v for k, v in options.items() if k in _POLAR}
     if normalize is not None:
         _check_word("normalize", normalize, ("tensor", "row"))
@@ -145,9 +163,9 @@ def _maker(options: Options) -> Maker:
                 f"orthogonalize: normalize={normalize!r} takes the place of the polar factor and "
                 f"must come without its options, got {', '.join(polar)}"
             )
-    polar = {"method": "exact"} | polar
+    polar = {"method": _METHOD} | polar
     ok.polar_foreach([], **polar)  # the kernels check their own options, now and not at step 1
-    return Maker(polar, normalize, scale_rule(options.get("scale", "none")))
+    return Maker(polar, normalize, scale_rule(options["scale"]))
 
 
 def check_numbers(optimizer: str, **numbers: Any) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from ortho_optim.gradients import Replaced, clip
 from ortho_optim.layers import Place, places
 from ortho_optim.orthogonalized import Orthogonalized
 from ortho_optim.selection import Filters, checked_filters, takes
@@ -32,6 +33,8 @@ def split(
     *,
     adamw: dict[str, Any] | None = None,
     head: Filters = "last",
+    include: Filters = None,
+    exclude: Filters = None,
     **arguments: Any,
 ) -> Split:
     """Embeddings, the head, biases and norms on AdamW; convolutions and linears on `rule`.
@@ -41,29 +44,57 @@ def split(
 
     head: "last" (the last `nn.Linear` in the order of the model's modules), names or predicates as
         in `exclude=`, or None. A head that is tied to an embedding is an embedding.
+    include, exclude: names or predicates as in `orthogonalize`: weights of at least two dimensions
+        that go to the rule, wherever they are in the model, and those that go to AdamW. `exclude`
+        has the last word.
     adamw: arguments of `torch.optim.AdamW`. Biases and norms get no decay unless it says
-        `"decay_all": True`.
-    arguments: the rule's own and `orthogonalize`'s options, for the orthogonalised weights.
+        `"decay_all": True`. `maximize` goes to both unless it says otherwise.
+    arguments: the rule's own and `orthogonalize`'s options, for the orthogonalised weights. `clip`
+        and `nonfinite` serve both: what the two step on is clipped to one norm.
+
+    `OneCycleLR` and `CyclicLR` cycle momentum where both have it by the same name, so with Adam's
+    betas in the rule or nothing on AdamW; else torch asks for `cycle_momentum=False`.
     """
     if not (isinstance(rule, type) and issubclass(rule, Orthogonalized)):
         raise TypeError(
             f"split: rule must be an orthogonalized class, got {rule!r} "
             "(ortho_optim.orthogonalize(cls) makes one)"
         )
-    rows, matrices, decayed, bare = _sort(model, rule.__name__, head)
+    options: dict[str, Any] = {**rule.presets, **arguments}
+    if "layers" in arguments or options.get("layers", "any") not in ("any", "all"):
+        raise ValueError(
+            "split: layers must be left to split, which decides by module type, got "
+            f"{options['layers']!r} (include= and exclude= change what it decides)"
+        )
+    if include is None:
+        include = options.get("include")
+    if exclude is None:
+        exclude = options.get("exclude")
+    rows, matrices, decayed, bare = _sort(model, rule.__name__, head, include, exclude)
     if not matrices:
         raise ValueError(
-            "split: model must have a convolution or linear to orthogonalize, got none"
+            "split: model must have a convolution or linear to orthogonalize"
+            f"{', or include= must name a weight' if exclude is None else ' that exclude leaves'}"
+            ", got none"
         )
+    _check_views(options.get("view"), rows, rule.__name__)
+    decided = {"layers": "any", "include": None, "exclude": None}
+    first = rule([{"params": matrices, "orthogonalize": True}], **{**arguments, **decided})
+    inner: list[Orthogonalized] = [first]
     others = dict(adamw or {})
+    taken = sorted(others.keys() & {"clip", "max_norm"})
+    if taken:
+        raise ValueError(
+            "split: clip and max_norm must be given beside adamw, as they clip what both step on, "
+            f"got {', '.join(taken)} in it"
+        )
     decay_all = others.pop("decay_all", False)
     groups: list[dict[str, Any]] = [{"params": decayed}]
     groups.append({"params": bare} if decay_all else {"params": bare, "weight_decay": 0.0})
-    first = rule([{"params": matrices, "orthogonalize": True}], **{"layers": "any", **arguments})
-    inner: list[Orthogonalized] = [first]
     groups = [{**group, "orthogonalize": False} for group in groups if group["params"]]
     if groups:
-        nonfinite = arguments.get("nonfinite", "raise")
+        others = {"maximize": arguments.get("maximize", False), **others}
+        nonfinite = options.get("nonfinite", "raise")
         wrapped: Any = orthogonalize(AdamW)
         inner.append(_quietly(lambda: wrapped(groups, **others, nonfinite=nonfinite)))
     return Split(inner, rows)
@@ -78,9 +109,13 @@ def _quietly(make: Callable[[], Any]) -> Any:
 Named = list[tuple[str, Tensor]]
 
 
-def _sort(model: nn.Module, rule: str, head: Filters) -> tuple[list[Row], Named, Named, Named]:
+def _sort(
+    model: nn.Module, rule: str, head: Filters, include: Filters, exclude: Filters
+) -> tuple[list[Row], Named, Named, Named]:
     found = places(model)
     heads = _heads(model, found, head)
+    included = _named(found, "include", include, 2)
+    excluded = _named(found, "exclude", exclude, 0)
     rows: list[Row] = []
     matrices: Named = []
     decayed: Named = []
@@ -96,6 +131,10 @@ def _sort(model: nn.Module, rule: str, head: Filters) -> tuple[list[Row], Named,
             why, into = "/".join(sorted(place.kinds & {"conv", "linear"})), matrices
         else:
             why, into = "no layer that is known", decayed
+        if into is decayed and param in included:
+            why, into = "included", matrices
+        if into is matrices and param in excluded:
+            why, into = "excluded", decayed
         into.append((place.name, param))
         name = rule if into is matrices else "AdamW"
         rows.append(Row(place.name, tuple(param.shape), name, why))
@@ -108,11 +147,35 @@ def _heads(model: nn.Module, found: dict[Tensor, Place], head: Filters) -> set[T
     if head == "last":
         linears = [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
         return set(linears[-1:])  # tied to an embedding, it is one anyway
-    filters = checked_filters("head", head) or ()
-    chosen = {p for p, place in found.items() if p.ndim >= 2 and takes(filters, place.name, p)}
+    chosen = _named(found, "head", head, 2)
     if not chosen:
         raise ValueError(f"split: head must match a weight of model, got {head!r}")
     return chosen
+
+
+def _named(found: dict[Tensor, Place], argument: str, given: Filters, ndim: int) -> set[Tensor]:
+    """The weights that names and predicates take; a name must match one of so many dimensions."""
+    filters = checked_filters(argument, given) or ()
+    eligible = {p: place.name for p, place in found.items() if p.ndim >= ndim}
+    for one in filters:
+        if isinstance(one, str) and not any(takes((one,), name, p) for p, name in eligible.items()):
+            what = "a weight" if ndim == 2 else "a parameter"
+            raise ValueError(f"split: {argument} must match {what} of model, got {one!r}")
+    return {p for p, name in eligible.items() if p.ndim >= 2 and takes(filters, name, p)}
+
+
+def _check_views(view: Any, rows: list[Row], rule: str) -> None:
+    """Told here, by what the model has; the rule knows only its own weights."""
+    for name in view if isinstance(view, Mapping) else ():
+        if not isinstance(name, str):
+            continue
+        named = [row for row in rows if takes((name,), row.name, torch.empty(0))]
+        if not any(row.rule == rule for row in named):
+            where = ", ".join(f"{row.name} is on {row.rule}: {row.why}" for row in named[:3])
+            raise ValueError(
+                f"split: view must name weights that are on {rule}, got {name!r} "
+                f"({where or 'nothing in model has that name'})"
+            )
 
 
 class Split(Optimizer):
@@ -124,6 +187,9 @@ class Split(Optimizer):
         groups = [{**g, "rule": i} for i, one in enumerate(self.inner) for g in one.param_groups]
         super().__init__(groups, {})
         self._join()
+        # Schedulers look here for what every group has; groups get nothing from it.
+        first, *rest = (one.defaults for one in self.inner)
+        self.defaults = {k: v for k, v in first.items() if all(k in other for other in rest)}
 
     def _join(self) -> None:
         """Groups and state are shared, also after a checkpoint has replaced them."""
@@ -152,10 +218,22 @@ class Split(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         self._join()
-        prepared = [one._prepare() for one in self.inner]
-        for one, exchange in zip(self.inner, prepared, strict=True):
-            one._take(exchange)
+        # AdamW's gradients first: they are looked at before the rule's momentum takes any in.
+        replaced = [one._replace() for one in reversed(self.inner)][::-1]
+        self._clip(replaced)
+        for one, given in zip(self.inner, replaced, strict=True):
+            one._take(one._finish(given))
         return loss
+
+    def _clip(self, replaced: list[Replaced]) -> None:
+        """All that both are about to see, to one norm."""
+        max_norm = self.inner[0]._settings.max_norm
+        if max_norm is None:
+            return
+        everything = {p: grad for one in replaced for p, grad in one.new.items()}
+        clip(everything, [p for one in replaced for p in one.others], max_norm)
+        for one in replaced:
+            one.new.update({p: everything[p] for p in one.others})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As torch's; `"orthogonalize": True` or `False` says which of the two takes the group."""
@@ -171,7 +249,11 @@ class Split(Optimizer):
         one = self.inner[not flag]
         one.add_param_group(param_group)
         group = one.param_groups.pop()
-        super().add_param_group({**group, "rule": int(not flag)})
+        shared, self.defaults = self.defaults, {}  # the group has its own optimiser's already
+        try:
+            super().add_param_group({**group, "rule": int(not flag)})
+        finally:
+            self.defaults = shared
         self._join()
         rule = type(self.inner[0]).__name__ if flag else "AdamW"
         for param in group["params"]:
