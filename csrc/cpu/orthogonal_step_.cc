@@ -13,7 +13,6 @@
 
 #include <algorithm>
 
-#include "cpu/convert.h"
 #include "cpu/polar.h"
 #include "cpu/schedule.h"
 #include "cpu/step_rule.h"
@@ -22,7 +21,7 @@
 namespace ortho::cpu {
 namespace {
 
-constexpr int64_t kChunk = 256;
+constexpr int64_t kChunk = StepChunk<float>::kSize;
 
 bool IsUnit(const Axis& axis) {
   return axis.dim_count == 0 && (axis.stride == 1 || axis.size == 1);
@@ -35,38 +34,47 @@ bool GoesDown(const Matrix& matrix) { return IsUnit(matrix.rows) && !IsUnit(matr
 struct Run {
   bool down;  // the inner axis is a column
   int64_t line, begin, n;
-
-  template <typename S>
-  S* At(const Matrix& matrix) const {
-    const Axis& outer = down ? matrix.columns : matrix.rows;
-    return reinterpret_cast<S*>(matrix.data) + outer.Offset(line);
-  }
-  const Axis& Inner(const Matrix& matrix) const { return down ? matrix.rows : matrix.columns; }
 };
 
-// visit(element of the matrix, its place in the chunk), the usual strides told apart for the
-// compiler's sake.
-template <typename S, typename Visit>
-void ForRun(const Matrix& matrix, const Run& run, const Visit& visit) {
-  S* line = run.At<S>(matrix);
-  const Axis& axis = run.Inner(matrix);
-  if (axis.dim_count > 0) {
-    for (int64_t i = 0; i < run.n; ++i) visit(line[axis.Offset(run.begin + i)], i);
-  } else if (axis.stride == 1) {
-    for (int64_t i = 0; i < run.n; ++i) visit(line[run.begin + i], i);
-  } else {
-    for (int64_t i = 0; i < run.n; ++i) visit(line[(run.begin + i) * axis.stride], i);
+// visit(address, place in the chunk, how many from there on, their stride) on the pieces of a run
+// that one stride describes.
+template <typename Visit>
+void ForPieces(const Matrix& matrix, const Run& run, const Visit& visit) {
+  const int64_t item = ItemSize(matrix.dtype);
+  const Axis& outer = run.down ? matrix.columns : matrix.rows;
+  const Axis& inner = run.down ? matrix.rows : matrix.columns;
+  char* line = matrix.data + outer.Offset(run.line) * item;
+  if (inner.dim_count == 0)
+    return visit(line + run.begin * inner.stride * item, 0, run.n, inner.stride);
+  const Axis::Dim& last = inner.dims[inner.dim_count - 1];
+  for (int64_t i = 0; i < run.n;) {
+    const int64_t at = run.begin + i, here = std::min(run.n - i, last.size - at % last.size);
+    visit(line + inner.Offset(at) * item, i, here, last.stride);
+    i += here;
   }
 }
 
-template <typename S, typename T>
-void LoadRun(const Matrix& from, const Run& run, T* to, T times = 1) {
-  ForRun<S>(from, run, [&](const S& x, int64_t i) { to[i] = static_cast<T>(Widen(x)) * times; });
+// Between memory and a chunk of T, by the vectors of the instruction set.
+template <typename T>
+void LoadRun(const Kernels<T>& kernels, const Matrix& from, const Run& run, T* to, T times) {
+  const auto load = kernels.load[static_cast<int>(from.dtype)];
+  ForPieces(from, run, [&](const char* x, int64_t i, int64_t n, int64_t stride) {
+    if (stride == 1)
+      load(1, n, x, n, times, to + i, n);
+    else
+      load(n, 1, x, stride, times, to + i, 1);
+  });
 }
 
-template <typename S, typename T>
-void StoreRun(const T* from, const Run& run, const Matrix& to) {
-  ForRun<S>(to, run, [&](S& x, int64_t i) { x = Narrow<S>::From(from[i]); });
+template <typename T>
+void StoreRun(const Kernels<T>& kernels, const T* from, const Run& run, const Matrix& to) {
+  const auto store = kernels.store[static_cast<int>(to.dtype)];
+  ForPieces(to, run, [&](char* x, int64_t i, int64_t n, int64_t stride) {
+    if (stride == 1)
+      store(1, n, from + i, n, x, n);
+    else
+      store(n, 1, from + i, 1, x, stride);
+  });
 }
 
 // body(run) on every piece of a matrix, in lines along the scratch's contiguous axis.
@@ -94,12 +102,15 @@ Matrix ScratchLike(const Matrix& like, Scratch& scratch) {
   return matrix;
 }
 
-// T computes, S stores.
-template <typename T, typename S>
+// T computes, whatever is stored.
+template <typename T>
 class Step {
  public:
   Step(const KernelTable& table, const ortho_step_options& options)
-      : table_(table), options_(options), rule_(options), sign_(options.maximize ? T(-1) : T(1)) {}
+      : table_(table),
+        options_(options),
+        rule_(table, options),
+        sign_(options.maximize ? T(-1) : T(1)) {}
 
   void operator()(const StepTask& task, Scratch& scratch) const {
     const Matrix factor = ScratchLike(task.g, scratch);
@@ -114,8 +125,8 @@ class Step {
     if (!direct && !scratch.measuring()) {
       ForChunks(factor, [&](const Run& run) {
         T x[kChunk];
-        LoadRun<S>(task.g, run, x);
-        StoreRun<S>(x, run, factor);
+        Load(task.g, run, x);
+        Store(x, run, factor);
       });
     }
     PolarMatrix(table_, options_.polar, {direct ? task.g : factor, factor}, scratch);
@@ -123,42 +134,51 @@ class Step {
   }
 
  private:
+  void Load(const Matrix& from, const Run& run, T* to, T times = 1) const {
+    LoadRun(KernelsFor<T>(table_), from, run, to, times);
+  }
+  void Store(const T* from, const Run& run, const Matrix& to) const {
+    StoreRun(KernelsFor<T>(table_), from, run, to);
+  }
+
+  // v from g, and the direction.
   void Remember(const StepTask& task, const Matrix& direction) const {
     ForChunks(direction, [&](const Run& run) {
-      T g[kChunk], w[kChunk], v[kChunk];
-      LoadRun<S>(task.g, run, g, sign_);
-      if (rule_.coupled()) LoadRun<S>(task.w, run, w);
-      RememberRun(task, run, w, g, v);
-      StoreRun<S>(g, run, direction);
+      StepChunk<T> chunk;
+      Load(task.g, run, chunk.g, sign_);
+      if (rule_.coupled()) Load(task.w, run, chunk.w);
+      Store(Direct(task, run, chunk), run, direction);
     });
   }
 
+  // w from the factor of the direction.
   void Update(const StepTask& task, const Matrix& factor) const {
     ForChunks(factor, [&](const Run& run) {
-      T d[kChunk], w[kChunk];
-      LoadRun<S>(factor, run, d, static_cast<T>(task.scale));
-      LoadRun<S>(task.w, run, w);
-      rule_.Update(run.n, d, w);
-      StoreRun<S>(w, run, task.w);
+      StepChunk<T> chunk;
+      Load(factor, run, chunk.g, static_cast<T>(task.scale));
+      Load(task.w, run, chunk.w);
+      rule_.Move(run.n, chunk.g, chunk);
+      Store(chunk.moved, run, task.w);
     });
   }
 
+  // v and w from the factor of the gradient.
   void RememberAndUpdate(const StepTask& task, const Matrix& factor) const {
     ForChunks(factor, [&](const Run& run) {
-      T d[kChunk], w[kChunk], v[kChunk];
-      LoadRun<S>(factor, run, d, sign_ * static_cast<T>(task.scale));
-      LoadRun<S>(task.w, run, w);
-      RememberRun(task, run, w, d, v);
-      rule_.Update(run.n, d, w);
-      StoreRun<S>(w, run, task.w);
+      StepChunk<T> chunk;
+      Load(factor, run, chunk.g, sign_ * static_cast<T>(task.scale));
+      Load(task.w, run, chunk.w);
+      rule_.Move(run.n, Direct(task, run, chunk), chunk);
+      Store(chunk.moved, run, task.w);
     });
   }
 
-  void RememberRun(const StepTask& task, const Run& run, const T* w, T* g, T* v) const {
+  const T* Direct(const StepTask& task, const Run& run, StepChunk<T>& chunk) const {
     const bool buffered = task.v.data != nullptr;
-    if (buffered && !task.fresh) LoadRun<S>(task.v, run, v);
-    rule_.Remember(run.n, task.fresh, w, g, buffered ? v : nullptr);
-    if (buffered) StoreRun<S>(v, run, task.v);
+    if (buffered && !task.fresh) Load(task.v, run, chunk.v);
+    const T* direction = rule_.Direct(run.n, buffered, task.fresh, chunk);
+    if (buffered) Store(chunk.buffer, run, task.v);
+    return direction;
   }
 
   const KernelTable& table_;
@@ -169,16 +189,10 @@ class Step {
 
 void StepMatrix(const KernelTable& table, const ortho_step_options& options, const StepTask& task,
                 Scratch& scratch) {
-  switch (task.g.dtype) {
-    case Dtype::kFloat16:
-      return Step<float, Half>(table, options)(task, scratch);
-    case Dtype::kBfloat16:
-      return Step<float, Bfloat>(table, options)(task, scratch);
-    case Dtype::kFloat32:
-      return Step<float, float>(table, options)(task, scratch);
-    case Dtype::kFloat64:
-      return Step<double, double>(table, options)(task, scratch);
-  }
+  if (task.g.dtype == Dtype::kFloat64)
+    Step<double>(table, options)(task, scratch);
+  else
+    Step<float>(table, options)(task, scratch);
 }
 
 std::vector<double> Costs(const std::vector<StepTask>& tasks) {

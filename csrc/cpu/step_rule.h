@@ -1,19 +1,28 @@
 // The elementwise half of an optimiser step, on chunks of a few hundred numbers that the first
-// cache holds. The order of operations is torch.optim's own, so that float32 and float64 differ
-// from it by no more than its fused multiply-adds do; half types are float32 in here.
+// cache holds. The operations are torch.optim's own in its order; half types are float32 in here.
 #pragma once
 
 #include <cstdint>
 
+#include "cpu/kernel_table.h"
 #include "ortho/ortho.h"
 
 namespace ortho::cpu {
 
+// No result lies where an operand does: a loop whose arrays may be one is not vectorized.
+template <typename T>
+struct StepChunk {
+  static constexpr int64_t kSize = 256;
+  T g[kSize], w[kSize], v[kSize];                                               // loaded
+  T decayed[kSize], way[kSize], buffer[kSize], direction[kSize], moved[kSize];  // made
+};
+
 template <typename T>
 class StepRule {
  public:
-  explicit StepRule(const ortho_step_options& options)
-      : average_(options.average),
+  StepRule(const KernelTable& table, const ortho_step_options& options)
+      : combine_(KernelsFor<T>(table).combine),
+        average_(options.average),
         nesterov_(options.nesterov),
         coupled_(!options.decoupled && options.weight_decay != 0),
         decoupled_(options.decoupled && options.weight_decay != 0),
@@ -25,39 +34,50 @@ class StepRule {
 
   bool coupled() const { return coupled_; }
 
-  // g becomes the direction d, and v what it remembers; w is read for coupled decay only, v null
-  // where there is no buffer.
-  void Remember(int64_t n, bool fresh, const T* w, T* g, T* v) const {
-    if (coupled_)
-      for (int64_t i = 0; i < n; ++i) g[i] += decay_ * w[i];
-    if (!v) return;
+  // The direction d that g becomes; chunk.w is read for coupled decay only. With `buffered`,
+  // chunk.buffer is what v becomes; chunk.v is not read where it is fresh.
+  const T* Direct(int64_t n, bool buffered, bool fresh, StepChunk<T>& chunk) const {
+    const T* g = chunk.g;
+    if (coupled_) {
+      combine_(n, decay_, chunk.w, T(1), g, chunk.decayed);
+      g = chunk.decayed;
+    }
+    if (!buffered) return g;
     if (fresh)
-      for (int64_t i = 0; i < n; ++i) v[i] = average_ ? Lerp(T(0), g[i], coming_) : g[i];
+      combine_(n, average_ ? coming_ : T(1), g, T(0), nullptr, chunk.buffer);
     else if (average_)
-      for (int64_t i = 0; i < n; ++i) v[i] = Lerp(v[i], g[i], coming_);
+      Lerp(n, chunk.v, g, coming_, chunk.way, chunk.buffer);
     else
-      for (int64_t i = 0; i < n; ++i) v[i] = momentum_ * v[i] + coming_ * g[i];
-    if (!nesterov_)
-      for (int64_t i = 0; i < n; ++i) g[i] = v[i];
-    else if (average_)
-      for (int64_t i = 0; i < n; ++i) g[i] = Lerp(g[i], v[i], momentum_);
+      combine_(n, coming_, g, momentum_, chunk.v, chunk.buffer);
+    if (!nesterov_) return chunk.buffer;
+    if (average_)
+      Lerp(n, g, chunk.buffer, momentum_, chunk.way, chunk.direction);
     else
-      for (int64_t i = 0; i < n; ++i) g[i] += momentum_ * v[i];
+      combine_(n, momentum_, chunk.buffer, T(1), g, chunk.direction);
+    return chunk.direction;
   }
 
-  void Update(int64_t n, const T* d, T* w) const {
-    if (decoupled_)
-      for (int64_t i = 0; i < n; ++i) w[i] *= kept_;
-    for (int64_t i = 0; i < n; ++i) w[i] -= lr_ * d[i];
+  // chunk.moved is what chunk.w becomes on d.
+  void Move(int64_t n, const T* d, StepChunk<T>& chunk) const {
+    const T* w = chunk.w;
+    if (decoupled_) {
+      combine_(n, kept_, w, T(0), nullptr, chunk.decayed);
+      w = chunk.decayed;
+    }
+    combine_(n, -lr_, d, T(1), w, chunk.moved);
   }
 
  private:
   // torch.lerp's two forms: each is exact at its own end.
-  static T Lerp(T from, T to, T weight) {
-    const T way = to - from;
-    return weight < T(0.5) ? from + weight * way : to - way * (1 - weight);
+  void Lerp(int64_t n, const T* from, const T* to, T weight, T* way, T* out) const {
+    combine_(n, T(1), to, T(-1), from, way);
+    if (weight < T(0.5))
+      combine_(n, weight, way, T(1), from, out);
+    else
+      combine_(n, weight - 1, way, T(1), to, out);
   }
 
+  void (*const combine_)(int64_t n, T alpha, const T* a, T beta, const T* b, T* c);
   const bool average_, nesterov_, coupled_, decoupled_;
   const T lr_, momentum_, coming_, decay_, kept_;
 };
