@@ -54,20 +54,33 @@ void ForPieces(const Matrix& matrix, const Run& run, const Visit& visit) {
   }
 }
 
-// Between memory and a chunk of T, by the vectors of the instruction set.
+// Between memory and a chunk of T, by the vectors of the instruction set; without a copy where
+// memory holds T in a row already.
 template <typename T>
-void LoadRun(const Kernels<T>& kernels, const Matrix& from, const Run& run, T* to, T times) {
+T* InPlace(const Matrix& matrix, const Run& run) {
+  const Axis& inner = run.down ? matrix.rows : matrix.columns;
+  const Axis& outer = run.down ? matrix.columns : matrix.rows;
+  if (ItemSize(matrix.dtype) != sizeof(T) || !IsUnit(inner)) return nullptr;
+  return reinterpret_cast<T*>(matrix.data) + outer.Offset(run.line) + run.begin;
+}
+
+template <typename T>
+const T* LoadRun(const Kernels<T>& kernels, const Matrix& from, const Run& run, T* room, T times) {
+  const T* in_place = times == 1 ? InPlace<T>(from, run) : nullptr;
+  if (in_place) return in_place;
   const auto load = kernels.load[static_cast<int>(from.dtype)];
   ForPieces(from, run, [&](const char* x, int64_t i, int64_t n, int64_t stride) {
     if (stride == 1)
-      load(1, n, x, n, times, to + i, n);
+      load(1, n, x, n, times, room + i, n);
     else
-      load(n, 1, x, stride, times, to + i, 1);
+      load(n, 1, x, stride, times, room + i, 1);
   });
+  return room;
 }
 
 template <typename T>
 void StoreRun(const Kernels<T>& kernels, const T* from, const Run& run, const Matrix& to) {
+  if (from == InPlace<T>(to, run)) return;
   const auto store = kernels.store[static_cast<int>(to.dtype)];
   ForPieces(to, run, [&](char* x, int64_t i, int64_t n, int64_t stride) {
     if (stride == 1)
@@ -124,9 +137,8 @@ class Step {
     const bool direct = AsStored(task.g, &ignored);
     if (!direct && !scratch.measuring()) {
       ForChunks(factor, [&](const Run& run) {
-        T x[kChunk];
-        Load(task.g, run, x);
-        Store(x, run, factor);
+        T room[kChunk];
+        Store(Load(task.g, run, room), run, factor);
       });
     }
     PolarMatrix(table_, options_.polar, {direct ? task.g : factor, factor}, scratch);
@@ -134,19 +146,24 @@ class Step {
   }
 
  private:
-  void Load(const Matrix& from, const Run& run, T* to, T times = 1) const {
-    LoadRun(KernelsFor<T>(table_), from, run, to, times);
+  const T* Load(const Matrix& from, const Run& run, T* room, T times = 1) const {
+    return LoadRun(KernelsFor<T>(table_), from, run, room, times);
   }
   void Store(const T* from, const Run& run, const Matrix& to) const {
     StoreRun(KernelsFor<T>(table_), from, run, to);
+  }
+  // Where a result may be made, to be stored in `to`.
+  static T* Room(const Matrix& to, const Run& run, T* room) {
+    T* in_place = InPlace<T>(to, run);
+    return in_place ? in_place : room;
   }
 
   // v from g, and the direction.
   void Remember(const StepTask& task, const Matrix& direction) const {
     ForChunks(direction, [&](const Run& run) {
       StepChunk<T> chunk;
-      Load(task.g, run, chunk.g, sign_);
-      if (rule_.coupled()) Load(task.w, run, chunk.w);
+      chunk.g = Load(task.g, run, chunk.room[0], sign_);
+      if (rule_.coupled()) chunk.w = Load(task.w, run, chunk.room[1]);
       Store(Direct(task, run, chunk), run, direction);
     });
   }
@@ -155,10 +172,8 @@ class Step {
   void Update(const StepTask& task, const Matrix& factor) const {
     ForChunks(factor, [&](const Run& run) {
       StepChunk<T> chunk;
-      Load(factor, run, chunk.g, static_cast<T>(task.scale));
-      Load(task.w, run, chunk.w);
-      rule_.Move(run.n, chunk.g, chunk);
-      Store(chunk.moved, run, task.w);
+      const T* d = Load(factor, run, chunk.room[0], static_cast<T>(task.scale));
+      Move(task, run, d, chunk);
     });
   }
 
@@ -166,19 +181,26 @@ class Step {
   void RememberAndUpdate(const StepTask& task, const Matrix& factor) const {
     ForChunks(factor, [&](const Run& run) {
       StepChunk<T> chunk;
-      Load(factor, run, chunk.g, sign_ * static_cast<T>(task.scale));
-      Load(task.w, run, chunk.w);
-      rule_.Move(run.n, Direct(task, run, chunk), chunk);
-      Store(chunk.moved, run, task.w);
+      chunk.g = Load(factor, run, chunk.room[0], sign_ * static_cast<T>(task.scale));
+      if (rule_.coupled()) chunk.w = Load(task.w, run, chunk.room[1]);
+      Move(task, run, Direct(task, run, chunk), chunk);
     });
   }
 
   const T* Direct(const StepTask& task, const Run& run, StepChunk<T>& chunk) const {
     const bool buffered = task.v.data != nullptr;
-    if (buffered && !task.fresh) Load(task.v, run, chunk.v);
+    if (buffered && !task.fresh) chunk.v = Load(task.v, run, chunk.room[2]);
+    if (buffered) chunk.buffer = Room(task.v, run, chunk.room[3]);
     const T* direction = rule_.Direct(run.n, buffered, task.fresh, chunk);
     if (buffered) Store(chunk.buffer, run, task.v);
     return direction;
+  }
+
+  void Move(const StepTask& task, const Run& run, const T* d, StepChunk<T>& chunk) const {
+    chunk.w = Load(task.w, run, chunk.room[1]);
+    chunk.moved = Room(task.w, run, chunk.room[4]);
+    rule_.Move(run.n, d, chunk);
+    Store(chunk.moved, run, task.w);
   }
 
   const KernelTable& table_;

@@ -9,12 +9,14 @@
 
 namespace ortho::cpu {
 
-// No result lies where an operand does: a loop whose arrays may be one is not vectorized.
+// `buffer` may be `v` and `moved` may be `w`: memory itself, where it holds T in a row.
 template <typename T>
 struct StepChunk {
   static constexpr int64_t kSize = 256;
-  T g[kSize], w[kSize], v[kSize];                                               // loaded
-  T decayed[kSize], way[kSize], buffer[kSize], direction[kSize], moved[kSize];  // made
+  const T *g, *w, *v;  // read
+  T *buffer, *moved;   // written: the new v and w
+  T room[5][kSize];    // for those five, where memory holds them otherwise
+  T decayed[kSize], way[kSize], direction[kSize];
 };
 
 template <typename T>
