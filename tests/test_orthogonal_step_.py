@@ -125,7 +125,7 @@ def test_equals_the_reference(
 def test_equals_polar_foreach_and_torch_sgd(
     kernels: Target, dtype: torch.dtype, momentum: float, nesterov: bool
 ) -> None:
-    """To the rounding of torch's fused multiply-adds: the factors are the same bits."""
+    """To the bit where both have vectors with fused multiply-adds, else to their rounding."""
     case = Case(dtype)
     params = [w.clone().requires_grad_() for w in case.weights]
     optimizer = torch.optim.SGD(
@@ -145,8 +145,11 @@ def test_equals_polar_foreach_and_torch_sgd(
             weight_decay=0.01,
         )
         case.gradients = [g.roll(1, 0) for g in case.gradients]
+    torchs = torch.backends.cpu.get_cpu_capability()
+    same = ok.build_info()["isa"] in ("avx2", "avx512") and torchs in ("AVX2", "AVX512")
+    bound = 0.0 if same else 4 * rounding(dtype, 1, 5 * 4)
     for p, w in zip(params, case.weights, strict=True):
-        assert (p - w).abs().max() <= rounding(dtype, 1, 5 * 4) * 4
+        assert (p - w).abs().max() <= bound
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
@@ -226,6 +229,22 @@ def test_gradients_are_not_written(target: Target, dtype: torch.dtype) -> None:
         before = list(map(bits, case.gradients))
         case.step(target, **RULES[rule], placement=placement)
         assert list(map(bits, case.gradients)) == before
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_nothing_is_written_between_the_strides(
+    target: Target, dtype: torch.dtype, placement: str
+) -> None:
+    around = [torch.full((9, 12, 3, 5), torch.nan, dtype=dtype) for _ in range(2)]
+    case = Case(dtype, [(8, 6, 3, 3)])
+    for base, tensors in zip(around, (case.weights, case.momenta), strict=True):
+        inside = base[1:, ::2, :, 1:4]
+        tensors[0] = inside.copy_(tensors[0])
+    case.step(target, **RULES["momentum"], placement=placement)
+    for base in around:
+        assert base[1:, ::2, :, 1:4].isfinite().all()
+        assert int(base.isfinite().sum()) == 8 * 6 * 3 * 3
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
