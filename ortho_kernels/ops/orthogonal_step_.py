@@ -202,11 +202,22 @@ def _kernel(
     *args: Any,
     **kwargs: Any,
 ) -> None:
-    """Each backend serves, in one call, all tensors that none before it could."""
+    """Each backend serves, in one call, all tensors that none before it could.
+
+    What takes all of them checks them itself in the same words before it writes; otherwise they are
+    checked here first, for no backend may write before the last has seen its own.
+    """
     step, options, backend = _resolve(*args, **kwargs)
     _check_lengths(weights, gradients, momenta, row_blocks, scales, fresh)
-    _check(weights, gradients, momenta, row_blocks)
+    if not gradients:
+        return
+    lists = (weights, gradients, momenta, row_blocks, scales, fresh)
     names = tuple(BACKENDS) if backend is None else (backend,)
+    first = BACKENDS[names[0]].supports_orthogonal_step_
+    if names[0] == "native" and not any(first(options, gradient) for gradient in gradients):
+        BACKENDS["native"].orthogonal_step_(options, step, *lists)
+        return
+    _check(weights, gradients, momenta, row_blocks)
     served: dict[str, list[int]] = {name: [] for name in names}
     for i, gradient in enumerate(gradients):
         for name in names:
@@ -216,7 +227,6 @@ def _kernel(
                 break
         else:
             checks.refuse_backend(NAME, name, reason)
-    lists = (weights, gradients, momenta, row_blocks, scales, fresh)
     for name, mine in served.items():
         if mine:
             picked = [[one[i] for i in mine] if one else [] for one in lists]
