@@ -8,6 +8,7 @@ from ortho_kernels import coefficients
 from ortho_kernels.build_info import __version__, build_info
 from ortho_kernels.matrices import Heads, heads
 from ortho_kernels.ops.frobenius_norm import frobenius_norm
+from ortho_kernels.ops.orthogonal_step_ import orthogonal_step_
 from ortho_kernels.ops.polar import polar
 from ortho_kernels.ops.polar_foreach import polar_foreach
 from ortho_kernels.threads import get_num_threads, set_num_threads
@@ -20,6 +21,7 @@ __all__ = [
     "frobenius_norm",
     "get_num_threads",
     "heads",
+    "orthogonal_step_",
     "polar",
     "polar_foreach",
     "set_num_threads",

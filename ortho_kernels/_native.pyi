@@ -1,9 +1,10 @@
 """The native door: the C ABI of csrc/include/ortho/ortho.h for arrays that speak DLPack.
 
-Arrays are read in place, on the CPU or on CUDA; `out` is written in place. Errors are the library's
-own words in a ValueError (shapes, options), a TypeError (dtypes, things that are no arrays) or a
-RuntimeError (devices). The GIL is free while a kernel runs. Gradients are not tracked, and torch's
-lazy negative views are read as they are stored: `torch.ops` resolves both before it comes here.
+Arrays are read in place, on the CPU or on CUDA; `out`, and what an op whose name ends in `_` steps
+on, is written in place. Errors are the library's own words in a ValueError (shapes, options), a
+TypeError (dtypes, things that are no arrays) or a RuntimeError (devices). The GIL is free while a
+kernel runs. Gradients are not tracked, and torch's lazy negative views are read as they are stored:
+`torch.ops` resolves both before it comes here.
 """
 
 from collections.abc import Sequence
@@ -32,6 +33,25 @@ def polar_foreach(
     out: Sequence[_Array],
     row_blocks: Sequence[int] | None,  # 0: a batch of matrices; k: flattened, in k blocks of rows
     /,
+) -> None: ...
+def orthogonal_step_(
+    options: PolarOptions,
+    weights: Sequence[_Array],  # written, as are the momenta
+    gradients: Sequence[_Array],
+    momenta: Sequence[_Array],  # empty: none
+    row_blocks: Sequence[int],
+    scales: Sequence[float],
+    fresh: Sequence[bool],  # momenta[i] holds nothing yet
+    *,
+    placement: str,  # "gradient" | "update"
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    average: bool,
+    nesterov: bool,
+    maximize: bool,
+    decoupled: bool,
 ) -> None: ...
 def frobenius_norm(x: _Array, out: _Array, /) -> None: ...
 def set_num_threads(n: int) -> None: ...

@@ -131,5 +131,23 @@ def check_distinct(op: str, outs: Sequence[Layout], xs: Sequence[Layout]) -> Non
                 raise ValueError(f"{op}: out[{i}] must not overlap tensors[{j}]")
 
 
+def check_disjoint(op: str, arrays: Sequence[tuple[str, Layout, bool]]) -> None:
+    """That no array which is written meets another; each comes as name, layout, written or not."""
+    extents = [
+        (x.device, *x.extent(), name, written) for name, x, written in arrays if not x.is_empty
+    ]
+    # What reaches furthest so far: (device, True) of all arrays, which those that are written may
+    # not meet; (device, False) of those that are written, which nobody may.
+    furthest: dict[tuple[str, bool], tuple[int, str]] = {}
+    for device, begin, end, name, written in sorted(extents, key=lambda extent: extent[:2]):
+        reach, other = furthest.get((device, written), (begin, ""))
+        if reach > begin:
+            first, second = (name, other) if written else (other, name)
+            raise ValueError(f"{op}: {first} must not overlap {second}")
+        for key in ((device, True), (device, False)) if written else ((device, True),):
+            if end > furthest.get(key, (begin, ""))[0]:
+                furthest[key] = (end, name)
+
+
 def refuse_backend(op: str, backend: str, reason: str) -> NoReturn:
     raise RuntimeError(f"{op}: backend {backend!r} cannot serve this call: {reason}")

@@ -29,25 +29,27 @@ def check_matrices(op: str, name: str, x: Tensor) -> None:
         checks.check_matrices(op, name, words(x.dtype), tuple(x.shape))
 
 
-def check_inputs(op: str, tensors: Sequence[Tensor], row_blocks: Sequence[int]) -> None:
-    """The inputs of a call on many tensors."""
+def check_inputs(
+    op: str, tensors: Sequence[Tensor], row_blocks: Sequence[int], name: str = "tensors"
+) -> None:
+    """The inputs of a call on many tensors, which its errors call `name`."""
     if len(row_blocks) != len(tensors):
         raise ValueError(
-            f"{op}: row_blocks must have length {len(tensors)} like tensors, got {len(row_blocks)}"
+            f"{op}: row_blocks must have length {len(tensors)} like {name}, got {len(row_blocks)}"
         )
     for i, (tensor, blocks) in enumerate(zip(tensors, row_blocks, strict=True)):
-        check_matrices(op, f"tensors[{i}]", tensor)
+        check_matrices(op, f"{name}[{i}]", tensor)
         if blocks < 0:
             raise ValueError(f"{op}: row_blocks[{i}] must be >= 0, got {blocks}")
         if blocks > 1:
-            checks.check_row_blocks(op, f"tensors[{i}]", tuple(tensor.shape), blocks)
+            checks.check_row_blocks(op, f"{name}[{i}]", tuple(tensor.shape), blocks)
 
 
-def check_all_on_meta(op: str, tensors: Sequence[Tensor]) -> None:
+def check_all_on_meta(op: str, tensors: Sequence[Tensor], name: str = "tensors") -> None:
     """A fake kernel that meets a real tensor was called through a meta tensor beside it."""
     for i, x in enumerate(tensors):
         if type(x) is Tensor and x.device.type != "meta":
-            raise ValueError(f"{op}: tensors[{i}] must be on meta like the others, got {x.device}")
+            raise ValueError(f"{op}: {name}[{i}] must be on meta like the others, got {x.device}")
 
 
 def layout(x: Tensor) -> checks.Layout:

@@ -1,9 +1,9 @@
 // Op polar above the kernels: checks in words, workspace, and which device's kernels serve.
 #include "cpu/polar.h"
 
-#include <cmath>
 #include <exception>
 
+#include "core/lists.h"
 #include "core/matrix.h"
 #include "core/status.h"
 #include "core/words.h"
@@ -30,88 +30,17 @@ struct Call {
   }
 };
 
-ortho_status CheckOptions(const Call& call) {
-  const ortho_polar_options& options = call.options;
-  const char* op = call.op();
-  if (options.method == ORTHO_POLAR_EXACT) {
-    if (options.rank != ORTHO_RANK_TRUNCATE && options.rank != ORTHO_RANK_COMPLETE)
-      return Fail(ORTHO_VALUE_ERROR, "%s: rank must be 0 (truncate) or 1 (complete), got %d", op,
-                  options.rank);
-    return ORTHO_OK;
-  }
-  if (options.method == ORTHO_POLAR_NEWTON) return ORTHO_OK;
-  if (options.method != ORTHO_POLAR_POLYNOMIAL)
-    return Fail(ORTHO_VALUE_ERROR,
-                "%s: method must be 0 (exact), 1 (polynomial) or 2 (newton), got %d", op,
-                options.method);
-  if (options.precision < ORTHO_PRECISION_FLOAT32 || options.precision > ORTHO_PRECISION_BFLOAT16)
-    return Fail(ORTHO_VALUE_ERROR,
-                "%s: precision must be 0 (float32), 1 (float16) or 2 (bfloat16), got %d", op,
-                options.precision);
-  if (options.steps < 1)
-    return Fail(ORTHO_VALUE_ERROR, "%s: steps must be >= 1, got %lld", op,
-                static_cast<long long>(options.steps));
-  if (options.coefficients == nullptr)
-    return Fail(ORTHO_VALUE_ERROR, "%s: coefficients must be given, got a null pointer", op);
-  for (int64_t i = 0; i < 3 * options.steps; ++i)
-    if (!std::isfinite(options.coefficients[i]))
-      return Fail(ORTHO_VALUE_ERROR, "%s: coefficients must be finite, got %g", op,
-                  options.coefficients[i]);
-  return ORTHO_OK;
-}
-
-ortho_status CheckInput(const Call& call, int64_t i) {
-  const ortho_tensor& x = call.inputs[i];
-  const char* op = call.op();
-  if (ortho_status status = CheckTensor(op, call.InputName(i), x)) return status;
-  const int64_t blocks = call.RowBlocks(i);
-  if (blocks < 0)
-    return Fail(ORTHO_VALUE_ERROR, "%s: row_blocks[%lld] must be >= 0, got %lld", op,
-                static_cast<long long>(i), static_cast<long long>(blocks));
-  if (blocks > 1 && x.shape[0] % blocks != 0)
-    return Fail(ORTHO_VALUE_ERROR,
-                "%s: %s must have a first dimension divisible by %lld row blocks, got shape %s", op,
-                call.InputName(i).c_str(), static_cast<long long>(blocks), ShapeText(x).c_str());
-  if (x.device_type != ORTHO_DEVICE_CPU)
-    return Fail(ORTHO_RUNTIME_ERROR, "%s: %s must be on cpu for the native kernels, got %s", op,
-                call.InputName(i).c_str(), DeviceName(x).c_str());
-  return ORTHO_OK;
-}
-
-// No output may touch another tensor of the call. The lists are long only for whole models, whose
-// extents sort in microseconds.
+// No output may touch another tensor of the call.
 ortho_status CheckDisjoint(const Call& call, const ortho_tensor* outputs) {
-  struct Entry {
-    Extent extent;
-    int64_t i;
-    bool output;
-  };
-  std::vector<Entry> entries;
+  std::vector<ListEntry> entries;
   entries.reserve(static_cast<size_t>(2 * call.count));
   for (int64_t i = 0; i < call.count; ++i) {
     const Extent in = TouchedBytes(call.inputs[i]), out = TouchedBytes(outputs[i]);
-    if (out.begin == out.end) continue;
-    entries.push_back({out, i, true});
+    entries.push_back({out, "out", i, true});
     // An input that is its own output is that output.
-    if (in.begin != out.begin || in.end != out.end) entries.push_back({in, i, false});
+    if (in.begin != out.begin || in.end != out.end) entries.push_back({in, "tensors", i, false});
   }
-  std::sort(entries.begin(), entries.end(),
-            [](const Entry& a, const Entry& b) { return a.extent.begin < b.extent.begin; });
-  const Entry *last = nullptr, *last_output = nullptr;  // those that reach furthest so far
-  for (const Entry& entry : entries) {
-    const Entry* other = entry.output ? last : last_output;
-    if (other && other->extent.end > entry.extent.begin) {
-      const Entry& out = entry.output ? entry : *other;
-      const Entry& with = entry.output ? *other : entry;
-      return Fail(ORTHO_VALUE_ERROR, "%s: out[%lld] must not overlap %s", call.op(),
-                  static_cast<long long>(out.i),
-                  ArgumentName(with.output ? "out" : "tensors", true, with.i).c_str());
-    }
-    if (!last || entry.extent.end > last->extent.end) last = &entry;
-    if (entry.output && (!last_output || entry.extent.end > last_output->extent.end))
-      last_output = &entry;
-  }
-  return ORTHO_OK;
+  return ortho::CheckDisjoint(call.op(), std::move(entries));
 }
 
 ortho_status Kernels(const Call& call, const cpu::KernelTable** table) {
@@ -143,9 +72,11 @@ ortho_status CheckCall(const Call& call) {
   if (call.count < 0 || (call.count > 0 && call.inputs == nullptr))
     return Fail(ORTHO_VALUE_ERROR, "%s: tensors must be a list, got %lld at %p", call.op(),
                 static_cast<long long>(call.count), static_cast<const void*>(call.inputs));
-  if (ortho_status status = CheckOptions(call)) return status;
+  if (ortho_status status = CheckPolarOptions(call.op(), call.options)) return status;
   for (int64_t i = 0; i < call.count; ++i)
-    if (ortho_status status = CheckInput(call, i)) return status;
+    if (ortho_status status =
+            CheckInput(call.op(), call.InputName(i), call.inputs[i], i, call.RowBlocks(i)))
+      return status;
   return ORTHO_OK;
 }
 

@@ -2,24 +2,11 @@
 
 #include <cmath>
 #include <limits>
-#include <numeric>
 
-#include "cpu/thread_pool.h"
+#include "cpu/schedule.h"
 
 namespace ortho::cpu {
 namespace {
-
-// Below this many multiplications a thread is not worth waking.
-constexpr double kWorthAThread = 2e5;
-// Below this, threads do not help inside one matrix.
-constexpr double kWorthSharing = 4e7;
-
-double Cost(const PolarPair& pair) {
-  const double a = static_cast<double>(pair.x.rows.size),
-               b = static_cast<double>(pair.x.columns.size);
-  const double small = std::min(a, b), large = std::max(a, b);
-  return small * small * (3 * large + 10 * small);
-}
 
 // The power of two that brings `largest` into [1, 2), or as near as a normal number of the type
 // that products run in can: subnormal inputs stay a little smaller, and lose nothing.
@@ -38,6 +25,14 @@ Method MethodOf(const ortho_polar_options& options) {
     default:
       return ExactPolar;
   }
+}
+
+}  // namespace
+
+double PolarCost(const Matrix& x) {
+  const double a = static_cast<double>(x.rows.size), b = static_cast<double>(x.columns.size);
+  const double small = std::min(a, b), large = std::max(a, b);
+  return small * small * (3 * large + 10 * small);
 }
 
 void PolarMatrix(const KernelTable& table, const ortho_polar_options& options,
@@ -64,6 +59,8 @@ void PolarMatrix(const KernelTable& table, const ortho_polar_options& options,
   if (scatter) Scatter(out, pair.out);
 }
 
+namespace {
+
 // `outputs_known`: pair.out is where the result goes; otherwise room is made for one of any layout.
 size_t ScratchPerThread(const KernelTable& table, const ortho_polar_options& options,
                         const std::vector<PolarPair>& pairs, bool outputs_known) {
@@ -83,78 +80,25 @@ size_t ScratchPerThread(const KernelTable& table, const ortho_polar_options& opt
   return RoundUp(static_cast<int64_t>(most), Scratch::kAlignment);
 }
 
-int Workers(const std::vector<PolarPair>& pairs) {
-  double cost = 0;
-  for (const PolarPair& pair : pairs) cost += Cost(pair);
-  const double useful = std::min<double>(static_cast<double>(pairs.size()), cost / kWorthAThread);
-  return static_cast<int>(std::clamp<double>(useful, 1, NumThreads()));
-}
-
-// The time of the last thread, if each takes the largest of what is left.
-double QueueTime(const std::vector<double>& costs, size_t begin, int threads) {
-  std::vector<double> busy(static_cast<size_t>(threads), 0.0);
-  for (size_t i = begin; i < costs.size(); ++i)
-    *std::min_element(busy.begin(), busy.end()) += costs[i];
-  return *std::max_element(busy.begin(), busy.end());
-}
-
-// How many of the largest matrices (costs descending) take all threads for themselves, one after
-// the other, for the queue of the rest to end evenly. Threads inside a product lose a little to
-// waiting, so only a clear imbalance counts.
-size_t SharedMatrices(const std::vector<double>& costs, int threads) {
-  constexpr double kImbalance = 1.15;
-  double total = 0;
-  for (const double cost : costs) total += cost;
-  size_t shared = 0;
-  while (shared < costs.size() && costs[shared] > kWorthSharing &&
-         QueueTime(costs, shared, threads) > kImbalance * total / threads)
-    total -= costs[shared++];
-  return shared;
+std::vector<double> Costs(const std::vector<PolarPair>& pairs) {
+  std::vector<double> costs;
+  costs.reserve(pairs.size());
+  for (const PolarPair& pair : pairs) costs.push_back(PolarCost(pair.x));
+  return costs;
 }
 
 }  // namespace
 
 size_t PolarWorkspace(const KernelTable& table, const ortho_polar_options& options,
                       const std::vector<PolarPair>& pairs) {
-  const size_t each = ScratchPerThread(table, options, pairs, false);
-  return each == 0 ? 0 : each * static_cast<size_t>(Workers(pairs)) + Scratch::kAlignment;
+  return ScheduleWorkspace(Costs(pairs), ScratchPerThread(table, options, pairs, false));
 }
 
 bool PolarAll(const KernelTable& table, const ortho_polar_options& options,
               const std::vector<PolarPair>& pairs, void* workspace, size_t workspace_bytes) {
-  const size_t each = ScratchPerThread(table, options, pairs, true);
-  const int workers = Workers(pairs);
-  char* base = nullptr;
-  if (each > 0) {
-    const uintptr_t address = reinterpret_cast<uintptr_t>(workspace);
-    const size_t skip = (Scratch::kAlignment - address % Scratch::kAlignment) % Scratch::kAlignment;
-    if (workspace == nullptr || workspace_bytes < skip + each * static_cast<size_t>(workers))
-      return false;
-    base = static_cast<char*>(workspace) + skip;
-  }
-  if (pairs.size() == 1 && Cost(pairs[0]) < kWorthSharing) {  // nothing to arrange
-    Scratch scratch(base, each);
-    PolarMatrix(table, options, pairs[0], scratch);
-    return true;
-  }
-  std::vector<int64_t> order(pairs.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return Cost(pairs[a]) > Cost(pairs[b]); });
-  std::vector<double> costs;
-  for (const int64_t i : order) costs.push_back(Cost(pairs[i]));
-  const size_t shared = SharedMatrices(costs, NumThreads());
-  const auto run = [&](size_t i, int worker) {
-    Scratch scratch(base + each * static_cast<size_t>(worker), each);
-    PolarMatrix(table, options, pairs[order[i]], scratch);
-  };
-  {
-    const InnerThreads all(NumThreads());
-    for (size_t i = 0; i < shared; ++i) run(i, 0);
-  }
-  ParallelFor(static_cast<int64_t>(pairs.size() - shared), workers,
-              [&](int64_t i, int worker) { run(shared + static_cast<size_t>(i), worker); });
-  return true;
+  return Schedule(
+      Costs(pairs), ScratchPerThread(table, options, pairs, true), workspace, workspace_bytes,
+      [&](size_t i, Scratch& scratch) { PolarMatrix(table, options, pairs[i], scratch); });
 }
 
 }  // namespace ortho::cpu

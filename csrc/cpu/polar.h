@@ -23,6 +23,13 @@ size_t PolarWorkspace(const KernelTable& table, const ortho_polar_options& optio
 bool PolarAll(const KernelTable& table, const ortho_polar_options& options,
               const std::vector<PolarPair>& pairs, void* workspace, size_t workspace_bytes);
 
+// One matrix of it; measures when `scratch` does. pair.x and pair.out may be the same memory.
+void PolarMatrix(const KernelTable& table, const ortho_polar_options& options,
+                 const PolarPair& pair, Scratch& scratch);
+
+// About how many multiplications that takes.
+double PolarCost(const Matrix& x);
+
 // ---- The methods. x is finite and not all zero, scaled by `scale` (a power of two) its largest
 // element is in [1, 2), or as near to that as float32 has a power to bring it; x and out agree in
 // size, and may be the same memory. Each measures when `scratch` does.

@@ -68,9 +68,14 @@ void Fill(const KernelTable& table, const StoredMatrix& out, double value) {
   const int64_t rows = out.large_is_contiguous ? out.small : out.large;
   const int64_t length = out.large_is_contiguous ? out.large : out.small;
   const auto store = table.f64.store[static_cast<int>(out.dtype)];
+  constexpr int64_t kChunk = 256;
+  double chunk[kChunk];
+  std::fill_n(chunk, kChunk, value);
   for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = 0; c < length; ++c)
-      store(1, 1, &value, 1, out.data + (r * out.stride + c) * ItemSize(out.dtype), 1);
+    for (int64_t c = 0; c < length; c += kChunk) {
+      const int64_t here = std::min(kChunk, length - c);
+      store(1, here, chunk, here, out.data + (r * out.stride + c) * ItemSize(out.dtype), here);
+    }
 }
 
 void CopyRows(const KernelTable& table, const StoredMatrix& source, double scale,

@@ -37,6 +37,7 @@ Workspace::~Workspace() { std::free(data); }
 PYBIND11_MODULE(_native, module) {
   module.doc() = "The C ABI of ortho-kernels for arrays that speak DLPack.";
   DefinePolar(module);
+  DefineOrthogonalStep(module);
   DefineFrobeniusNorm(module);
   module.def("set_num_threads", [](int32_t n) { Raise(ortho_set_num_threads(n)); }, py::arg("n"));
   module.def("get_num_threads", &ortho_get_num_threads);

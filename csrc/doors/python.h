@@ -24,7 +24,26 @@ struct Workspace {
   ~Workspace();
 };
 
+// Runs call(workspace, bytes) -> status without the GIL, on more memory by ask(&bytes) -> status
+// where what this thread has is too little; raises what they say.
+template <typename Call, typename Ask>
+void WithWorkspace(const Call& call, const Ask& ask) {
+  Workspace& workspace = Workspace::OfThisThread();
+  for (bool asked = false;; asked = true) {
+    ortho_status status;
+    {
+      pybind11::gil_scoped_release released;
+      status = call(workspace.data, workspace.bytes);
+    }
+    if (status != ORTHO_SMALL_WORKSPACE || asked) return Raise(status);
+    size_t bytes = 0;
+    Raise(ask(&bytes));
+    workspace.Grow(bytes);
+  }
+}
+
 void DefinePolar(pybind11::module_& module);
+void DefineOrthogonalStep(pybind11::module_& module);
 void DefineFrobeniusNorm(pybind11::module_& module);
 
 }  // namespace ortho::door

@@ -1,74 +1,58 @@
 // The op polar in the Python door: one array, or a whole model in one call.
+#include "doors/python_polar.h"
+
 #include <pybind11/stl.h>
 
-#include <initializer_list>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "doors/dlpack_reader.h"
-#include "doors/python.h"
 
 namespace py = pybind11;
 
 namespace ortho::door {
-namespace {
 
-// The position of `got` in `names`, which are in the order of their numbers in ortho.h.
-int32_t Choose(const char* option, const std::string& got,
+int32_t Choose(const char* op, const char* option, const std::string& got,
                std::initializer_list<const char*> names) {
   std::string wanted;
   for (const char* const* name = names.begin(); name != names.end(); ++name) {
     if (got == *name) return static_cast<int32_t>(name - names.begin());
     wanted += (wanted.empty() ? "'" : " or '") + std::string(*name) + "'";
   }
-  throw py::value_error("polar: " + std::string(option) + " must be " + wanted + ", got '" + got +
+  throw py::value_error(std::string(op) + ": " + option + " must be " + wanted + ", got '" + got +
                         "'");
 }
 
-// The options of the C ABI with the table that they point to: laid out once, used for many calls.
-struct PolarOptions : ortho_polar_options {
-  PolarOptions(const std::string& method_name, std::optional<std::vector<double>> table,
-               const std::string& precision_name, const std::string& rank_name,
-               std::optional<double> threshold)
-      : ortho_polar_options(ORTHO_POLAR_OPTIONS_DEFAULT),
-        values(std::move(table).value_or(std::vector<double>())) {
-    method = Choose("method", method_name, {"exact", "polynomial", "newton"});
-    precision = Choose("precision", precision_name, {"float32", "float16", "bfloat16"});
-    rank = Choose("rank", rank_name, {"truncate", "complete"});
-    if (threshold && !(*threshold >= 0))
-      throw py::value_error("polar: rtol must be >= 0, got " +
-                            std::string(py::str(py::float_(*threshold))));
-    if (threshold) rtol = *threshold;
-    if (values.size() % 3)
-      throw py::value_error("polar: coefficients must hold 3 numbers per step, got " +
-                            std::to_string(values.size()));
-    coefficients = values.data();
-    steps = static_cast<int64_t>(values.size() / 3);
-  }
-  PolarOptions(const PolarOptions&) = delete;
-  PolarOptions& operator=(const PolarOptions&) = delete;
+PolarOptions::PolarOptions(const std::string& method_name, std::optional<std::vector<double>> table,
+                           const std::string& precision_name, const std::string& rank_name,
+                           std::optional<double> threshold)
+    : ortho_polar_options(ORTHO_POLAR_OPTIONS_DEFAULT),
+      values(std::move(table).value_or(std::vector<double>())) {
+  method = Choose("polar", "method", method_name, {"exact", "polynomial", "newton"});
+  precision = Choose("polar", "precision", precision_name, {"float32", "float16", "bfloat16"});
+  rank = Choose("polar", "rank", rank_name, {"truncate", "complete"});
+  if (threshold && !(*threshold >= 0))
+    throw py::value_error("polar: rtol must be >= 0, got " +
+                          std::string(py::str(py::float_(*threshold))));
+  if (threshold) rtol = *threshold;
+  if (values.size() % 3)
+    throw py::value_error("polar: coefficients must hold 3 numbers per step, got " +
+                          std::to_string(values.size()));
+  coefficients = values.data();
+  steps = static_cast<int64_t>(values.size() / 3);
+}
 
-  const std::vector<double> values;
-};
+namespace {
 
 void Run(const PolarOptions& options, const ortho_tensor* x, const ortho_tensor* out,
          const int64_t* row_blocks, size_t count, void* stream) {
   const auto n = static_cast<int64_t>(count);
-  Workspace& workspace = Workspace::OfThisThread();
-  for (bool asked = false;; asked = true) {
-    ortho_status status;
-    {
-      py::gil_scoped_release released;
-      status =
-          ortho_polar(&options, x, out, row_blocks, n, workspace.data, workspace.bytes, stream);
-    }
-    if (status != ORTHO_SMALL_WORKSPACE || asked) return Raise(status);
-    size_t bytes = 0;
-    Raise(ortho_polar_workspace(&options, x, row_blocks, n, &bytes));
-    workspace.Grow(bytes);
-  }
+  WithWorkspace(
+      [&](void* workspace, size_t bytes) {
+        return ortho_polar(&options, x, out, row_blocks, n, workspace, bytes, stream);
+      },
+      [&](size_t* bytes) { return ortho_polar_workspace(&options, x, row_blocks, n, bytes); });
 }
 
 void Polar(const PolarOptions& options, py::handle x, py::handle out) {

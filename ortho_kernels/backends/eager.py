@@ -16,6 +16,7 @@ from torch import Tensor
 from ortho_kernels.matrices import as_matrices
 from ortho_kernels.options import NEWTON_RIDGE, PolarOptions
 from ortho_kernels.rank import settle
+from ortho_kernels.steps import StepOptions
 from ortho_kernels.tensors import check_inputs, check_matrices, words
 
 HALF_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -24,6 +25,9 @@ HALF_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 def supports_polar(options: PolarOptions, x: Tensor) -> str:
     del options
     return "" if x.layout == torch.strided else f"it needs dense tensors, got {x.layout}"
+
+
+supports_orthogonal_step_ = supports_polar
 
 
 def supports_frobenius_norm(x: Tensor) -> str:
@@ -47,6 +51,66 @@ def polar_foreach(
 def _fill(out: Tensor, options: PolarOptions, x: Tensor) -> None:
     if not x.is_meta:  # which has a shape only, and that is right already
         out.copy_(polar_factor(options, x).reshape(out.shape))
+
+
+def orthogonal_step_(
+    options: PolarOptions,
+    step: StepOptions,
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    momenta: Sequence[Tensor],
+    row_blocks: Sequence[int],
+    scales: Sequence[float],
+    fresh: Sequence[bool],
+) -> None:
+    check_inputs("orthogonal_step_", gradients, row_blocks, "gradients")
+    for i, (w, g, blocks) in enumerate(zip(weights, gradients, row_blocks, strict=True)):
+        if not g.is_meta:
+            _step(options, step, w, g, momenta[i] if momenta else None, blocks, scales[i], fresh[i])
+
+
+def _step(
+    options: PolarOptions,
+    step: StepOptions,
+    w: Tensor,
+    g: Tensor,
+    v: Tensor | None,
+    row_blocks: int,
+    scale: float,
+    fresh: bool,
+) -> None:
+    """Half types are float32 from one store to the next."""
+    wide = torch.float64 if g.dtype == torch.float64 else torch.float32
+
+    def scaled_factor(x: Tensor) -> Tensor:
+        matrices = as_matrices(x.to(g.dtype), row_blocks)
+        return polar_factor(options, matrices).reshape(g.shape).to(wide) * scale
+
+    x = g.to(wide) if step.placement == "update" else scaled_factor(g)
+    x = -x if step.maximize else x
+    weight = w.to(wide)
+    if step.decay == "coupled" and step.weight_decay != 0:
+        x = x + step.weight_decay * weight
+    if v is not None:
+        x = _remember(step, x, v, fresh)
+    if step.placement == "update":
+        x = scaled_factor(x)
+    if step.decay == "decoupled" and step.weight_decay != 0:
+        weight = weight * (1 - step.lr * step.weight_decay)
+    w.copy_(weight - step.lr * x)
+
+
+def _remember(step: StepOptions, x: Tensor, v: Tensor, fresh: bool) -> Tensor:
+    """The direction; v becomes what it remembers."""
+    if step.average:
+        before = torch.zeros_like(x) if fresh else v.to(x.dtype)
+        buffer = torch.lerp(before, x, 1 - step.momentum)
+        direction = torch.lerp(x, buffer, step.momentum) if step.nesterov else buffer
+    else:
+        buffer = x if fresh else v.to(x.dtype) * step.momentum + (1 - step.dampening) * x
+        direction = x + step.momentum * buffer if step.nesterov else buffer
+    v.copy_(buffer)
+    return direction
 
 
 def frobenius_norm(x: Tensor, out: Tensor) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ortho_kernels.options import PolarOptions
+from ortho_kernels.steps import StepOptions
 
 if TYPE_CHECKING:
     from ortho_kernels import _native
@@ -48,6 +49,9 @@ def supports_polar(options: PolarOptions, x: Tensor) -> str:
     return f"its polar kernels run on cpu, got a tensor on {x.device}"
 
 
+supports_orthogonal_step_ = supports_polar  # the factor decides: the rest runs where it does
+
+
 def supports_frobenius_norm(x: Tensor) -> str:
     if module is None:
         return reason
@@ -81,6 +85,36 @@ def polar_foreach(
     options: PolarOptions, xs: Sequence[Tensor], outs: Sequence[Tensor], row_blocks: Sequence[int]
 ) -> None:
     module.polar_foreach(_options(options), xs, outs, row_blocks)
+
+
+def orthogonal_step_(
+    options: PolarOptions,
+    step: StepOptions,
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    momenta: Sequence[Tensor],
+    row_blocks: Sequence[int],
+    scales: Sequence[float],
+    fresh: Sequence[bool],
+) -> None:
+    module.orthogonal_step_(
+        _options(options),
+        weights,
+        gradients,
+        momenta,
+        row_blocks,
+        scales,
+        fresh,
+        placement=step.placement,
+        lr=step.lr,
+        momentum=step.momentum,
+        dampening=step.dampening,
+        weight_decay=step.weight_decay,
+        average=step.average,
+        nesterov=step.nesterov,
+        maximize=step.maximize,
+        decoupled=step.decay == "decoupled",
+    )
 
 
 def frobenius_norm(x: Tensor, out: Tensor) -> None:

@@ -14,18 +14,22 @@ _SMALL = 2**12  # entries: copying so few costs less than a kernel call of their
 
 
 class Replaced(NamedTuple):
-    """What stands in for gradients, by parameter, and which parameters else have one."""
+    """What stands in for gradients, by parameter, and which parameters else have one; `whole` has
+    raw gradients of weights that the fused step takes."""
 
     new: dict[Tensor, Tensor | None]
     matrices: list[Tensor]
     others: list[Tensor]
+    whole: dict[Tensor, Tensor | None]
 
 
 class Prepared(NamedTuple):
-    """What a step exchanges: gradients for the base, and updates that are applied after it."""
+    """What a step exchanges: gradients for the base, updates that are applied after it, and raw
+    gradients of weights on which the fused step does all."""
 
     gradients: dict[Tensor, Tensor | None]
     updates: dict[Tensor, Tensor | None]
+    fused: dict[Tensor, Tensor | None]
 
 
 def grad_of(param: Tensor) -> Tensor:

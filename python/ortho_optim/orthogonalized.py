@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ortho_optim import fused
 from ortho_optim.forms import adam_with_eps_in_root, check, is_decoupled, lent, times_rate
 from ortho_optim.gradients import Prepared, Replaced, all_finite, clip, grad_of, is_finite
 from ortho_optim.momentum import apply, direction_of, over
@@ -51,6 +52,7 @@ class Orthogonalized(Optimizer):
     _settings: Settings
     _selection: Selection
     _borrows: bool  # the base's step takes some of its groups' entries changed
+    _fuses: bool  # its rule is one that the fused step knows
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -85,6 +87,7 @@ class Orthogonalized(Optimizer):
         self._settings = settings
         self._selection = selection
         self._borrows = settings.decay == "decoupled" or settings.lr_in_momentum
+        self._fuses = fused.can_fuse(self, _base(type(self)), settings)
         self.skipped = Counter()
 
     def _check(self) -> None:
@@ -134,25 +137,30 @@ class Orthogonalized(Optimizer):
         """The factors."""
         matrices, grads, others, rest = self._gradients()
         settings, decisions = self._settings, self._selection.decisions
+        whole = fused.fusable(self, decisions) if self._fuses else {}
+        apart = [p for p in matrices if p not in whole]
         new: dict[Tensor, Tensor | None]
         if settings.placement == "gradient":
-            factors = settings.make_factors(grads, [decisions[p] for p in matrices])
-            new = dict(zip(matrices, factors, strict=True))
-            self._screen(new, factors, rest, others)
+            kept = [grad_of(p) for p in apart]
+            factors = settings.make_factors(kept, [decisions[p] for p in apart])
+            new = dict(zip(apart, factors, strict=True))
+            new.update(whole)
+            self._screen(new, factors, [*map(grad_of, whole), *rest], others)
         else:  # what is not finite must not get into the momentum
             new = dict(zip(matrices, grads, strict=True))
             self._screen(new, [], [*grads, *rest], others)
-            self._make_updates(new, matrices)
-        return Replaced(new, matrices, others)
+            self._make_updates(new, apart)
+        return Replaced(new, apart, others, whole)
 
     def _finish(self, replaced: Replaced) -> Prepared:
-        new, matrices, _ = replaced
+        new, apart, _, whole = replaced
         if self._settings.lr_in_momentum:
             times_rate(self, new)
-        if self._settings.placement == "gradient":
-            return Prepared(new, {})
-        updates = {p: new[p] for p in matrices}
-        return Prepared(new | dict.fromkeys(updates), updates)
+        updates = {p: new[p] for p in apart} if self._settings.placement == "update" else {}
+        if not updates and not whole:
+            return Prepared(new, {}, {})
+        steps = {p: new[p] for p in whole}
+        return Prepared(new | dict.fromkeys([*updates, *steps]), updates, steps)
 
     def _take(self, prepared: Prepared, **keywords: Any) -> Any:
         """The base's own step with gradients exchanged, and raw gradients back."""
@@ -160,6 +168,8 @@ class Orthogonalized(Optimizer):
         try:
             for param, grad in prepared.gradients.items():
                 param.grad = grad
+            if prepared.fused:
+                fused.step(self, self._settings, self._selection.decisions, prepared.fused)
             if self._settings.eps_in_root:
                 base_step: Callable[..., Any] = partial(adam_with_eps_in_root, self)
             else:
@@ -286,7 +296,7 @@ class Orthogonalized(Optimizer):
     # ---- copies and words -----------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        ours = ("_settings", "_selection", "_borrows", "skipped")
+        ours = ("_settings", "_selection", "_borrows", "_fuses", "skipped")
         return super().__getstate__() | {name: getattr(self, name) for name in ours}
 
     def __repr__(self) -> str:

@@ -32,7 +32,7 @@ extern "C" {
 #define ORTHO_VERSION_MINOR 1
 #define ORTHO_VERSION_PATCH 0
 /* Raised by one whenever a struct or a signature on this page changes. */
-#define ORTHO_ABI_VERSION 1
+#define ORTHO_ABI_VERSION 2
 
 ORTHO_API int32_t ortho_abi_version(void);
 ORTHO_API const char* ortho_version(void); /* "0.1.0" */
@@ -121,6 +121,53 @@ ORTHO_API ortho_status ortho_polar(const ortho_polar_options* options, const ort
                                    const ortho_tensor* outputs, const int64_t* row_blocks,
                                    int64_t count, void* workspace, size_t workspace_bytes,
                                    void* stream);
+
+/* ---- Op: orthogonal_step_
+ * ------------------------------------------------------------------------ One optimiser step on
+ * the weights w, with gradients g, momentum buffers v and the polar factor O(.) of every matrix, in
+ * place:
+ *
+ *   ORTHO_STEP_GRADIENT  g <- +-scale O(g), + weight_decay w if coupled;  v, d from g;
+ *                        w <- (1 - lr weight_decay) w if decoupled;  w <- w - lr d
+ *   ORTHO_STEP_UPDATE    g <- +-g, + weight_decay w if coupled;  v, d from g;
+ *                        w <- (1 - lr weight_decay) w if decoupled;  w <- w - lr scale O(d)
+ *
+ *   v: momentum v + (1 - dampening) g, or, averaged, momentum v + (1 - momentum) g
+ *   d: v, or, nesterov, g + momentum v, or, averaged, momentum v + (1 - momentum) g
+ *   without buffers: d = g
+ *
+ * +- is minus where `maximize`. One matrix's polar factor at a time lives in each thread's part of
+ * the workspace; nothing else of its size does. */
+enum { ORTHO_STEP_GRADIENT = 0, ORTHO_STEP_UPDATE = 1 };
+
+typedef struct ortho_step_options {
+  ortho_polar_options polar;
+  int32_t placement; /* ORTHO_STEP_* */
+  int32_t average;   /* flags: zero or not */
+  int32_t nesterov;
+  int32_t maximize;
+  int32_t decoupled;
+  double lr, momentum, dampening, weight_decay;
+} ortho_step_options;
+#define ORTHO_STEP_OPTIONS_DEFAULT \
+  {ORTHO_POLAR_OPTIONS_DEFAULT, ORTHO_STEP_GRADIENT, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0}
+
+/* Bytes of scratch that ortho_orthogonal_step_ needs for these gradients and the current thread
+ * count: what ortho_polar needs, and one matrix more per thread. */
+ORTHO_API ortho_status ortho_orthogonal_step_workspace(const ortho_step_options* options,
+                                                       const ortho_tensor* gradients,
+                                                       const int64_t* row_blocks, int64_t count,
+                                                       size_t* bytes);
+/* weights[i] and momenta[i] have the shape, dtype and device of gradients[i] and any strides; no
+ * tensor that is written may overlap another. momenta: NULL without buffers. row_blocks: NULL for
+ * ORTHO_VIEW_BATCH. scales: NULL for 1. fresh[i] non-zero: momenta[i] holds nothing yet and is not
+ * read; v starts as g, or, averaged, as (1 - momentum) g. NULL: none is.
+ *
+ * A gradient that holds a NaN or an Inf makes NaN of its own matrix's w, and of nobody else's. */
+ORTHO_API ortho_status ortho_orthogonal_step_(
+    const ortho_step_options* options, const ortho_tensor* weights, const ortho_tensor* gradients,
+    const ortho_tensor* momenta, const int64_t* row_blocks, const double* scales,
+    const uint8_t* fresh, int64_t count, void* workspace, size_t workspace_bytes, void* stream);
 
 /* ---- Op: frobenius_norm -------------------------------------------------------------------------
  * sqrt(sum x^2) over the last two dimensions, scaled by the power of two of max |x| so that no
