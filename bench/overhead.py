@@ -1,9 +1,10 @@
 """What the optimiser layer costs a step besides the polar factors: `python bench/overhead.py`.
 
-A hundred small linear layers. The kernels are replaced by factors that are ready, so that what is
-left over torch's own step is the layer itself: finding the gradients, looking for NaN and Inf,
-exchanging and restoring. The two steps are timed in turns, in the thread's own CPU time, and the
-least of many rounds counts. `--check` makes a cost over the limit an error.
+A hundred small linear layers, too small for the fused step. The kernels are replaced by factors
+that are ready, so that what is left over torch's own step is the layer itself: finding the
+gradients, looking for NaN and Inf, exchanging and restoring. The two steps are timed in turns, in
+the thread's own CPU time, and the least of many rounds counts. `--check` makes a cost over the
+limit an error.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
     momentum, factor, scale, decay, update: `ortho_kernels.orthogonal_step_`
 
-It is taken for every weight that it can serve, and makes no buffer of all factors. What comes
+It is taken for every weight that it can serve and that is not small, and makes no buffer of all
+factors, which is what it is for: on weights of 2^14 entries it takes as long as the composition, on
+smaller ones longer, and their factors need little memory. What comes
 between factor and update (clipping, the rate inside the momentum), what is no polar factor, what
 another step than SGD's own makes of it, and what lies elsewhere than on a CPU goes the long way.
 """
@@ -24,6 +26,8 @@ from ortho_optim.views import matrix_shape
 if TYPE_CHECKING:
     from ortho_optim.selection import Decision
     from ortho_optim.settings import Settings
+
+SMALL = 2**14  # entries, below which a weight goes the long way
 
 
 def can_fuse(optimizer: Optimizer, base: type, settings: Settings) -> bool:
@@ -51,6 +55,8 @@ def fusable(optimizer: Optimizer, decisions: dict[Tensor, Decision]) -> dict[Ten
         if isinstance(group["lr"], Tensor) or isinstance(group["weight_decay"], Tensor):
             continue  # it stays on its device
         for param in group["params"]:
+            if param.numel() < SMALL:
+                continue
             grad = param.grad
             if grad is None or not decisions[param].selected:
                 continue

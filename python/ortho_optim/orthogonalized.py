@@ -138,10 +138,10 @@ class Orthogonalized(Optimizer):
         matrices, grads, others, rest = self._gradients()
         settings, decisions = self._settings, self._selection.decisions
         whole = fused.fusable(self, decisions) if self._fuses else {}
-        apart = [p for p in matrices if p not in whole]
+        apart = [p for p in matrices if p not in whole] if whole else matrices
         new: dict[Tensor, Tensor | None]
         if settings.placement == "gradient":
-            kept = [grad_of(p) for p in apart]
+            kept = [grad_of(p) for p in apart] if whole else grads
             factors = settings.make_factors(kept, [decisions[p] for p in apart])
             new = dict(zip(apart, factors, strict=True))
             new.update(whole)
