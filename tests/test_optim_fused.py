@@ -228,3 +228,18 @@ def test_small_weights_go_the_long_way(calls: list[int], monkeypatch: pytest.Mon
     OrthogonalSGD(params, lr=0.1, method="newton").step()
     assert calls == [2]  # 127 x 129 is one entry short
     assert [bool((param != 1).any()) for param in params] == [False, True, False]
+
+
+def test_weights_between_each_other_go_the_long_way(calls: list[int]) -> None:
+    """Columns of one matrix: the op takes no two whose memory interleaves."""
+    whole = torch.randn(6, 20)
+    halves = [nn.Parameter(whole[:, :10]), nn.Parameter(whole[:, 10:])]
+    alone = nn.Parameter(torch.randn(6, 10))
+    before = [param.detach().clone() for param in (*halves, alone)]
+    for param in (*halves, alone):
+        param.grad = torch.randn(6, 10)
+    OrthogonalSGD([*halves, alone], lr=0.1).step()
+    assert calls == [1]
+    for old, param in zip(before, (*halves, alone), strict=True):
+        assert param.grad is not None
+        torch.testing.assert_close(param.detach(), old - 0.1 * ok.polar(param.grad))

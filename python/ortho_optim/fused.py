@@ -63,6 +63,7 @@ def fusable(optimizer: Optimizer, decisions: dict[Tensor, Decision]) -> dict[Ten
             buffer = _buffer(optimizer, param)
             if (
                 type(param) in (nn.Parameter, Tensor)
+                and _stands_alone(param)
                 and _serves(param, grad)
                 and (buffer is None or _serves(param, buffer))
                 and _is_plain(decisions[param].view)
@@ -74,6 +75,11 @@ def fusable(optimizer: Optimizer, decisions: dict[Tensor, Decision]) -> dict[Ten
 def _buffer(optimizer: Optimizer, param: Tensor) -> Tensor | None:
     buffer: Tensor | None = optimizer.state.get(param, {}).get("momentum_buffer")
     return buffer
+
+
+def _stands_alone(param: Tensor) -> bool:
+    """Whether no other weight can lie between its numbers: the op refuses what interleaves."""
+    return param.is_contiguous() or param.untyped_storage().nbytes() == param.nbytes
 
 
 def _serves(param: Tensor, other: Tensor) -> bool:
