@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -79,6 +79,11 @@ def _options(options: PolarOptions) -> _native.PolarOptions:
 
 def polar(options: PolarOptions, x: Tensor, out: Tensor) -> None:
     _polar(_options(options), x, out)
+
+
+def polar_by(options: PolarOptions) -> Callable[[Tensor, Tensor], None]:
+    """`polar` with its options bound, for calls that are counted in tenths of a microsecond."""
+    return partial(_polar, _options(options)) if module is not None else partial(polar, options)
 
 
 def polar_foreach(

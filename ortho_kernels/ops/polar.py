@@ -109,7 +109,7 @@ def _fake_out(x: Tensor, out: Tensor, *args: Any, **kwargs: Any) -> None:
 
 BACKENDS: dict[str, Any] = {"native": native, "eager": eager}
 _DEFAULT, _ = resolve("polar")
-_first_supports, _first_polar = native.supports_polar, native.polar
+_first_supports, _first_default = native.supports_polar, native.polar_by(_DEFAULT)
 _empty_like = torch.empty_like
 
 
@@ -122,17 +122,11 @@ def _serve(options: PolarOptions, backend: str | None, x: Tensor, out: Tensor) -
     checks.refuse_backend("polar", name, reason)
 
 
-def _run(x: Tensor, options: PolarOptions, backend: str | None) -> Tensor:
-    out = _empty_like(x)
-    if backend is None and not _first_supports(options, x):  # the usual case, by the shortest way
-        _first_polar(options, x, out)
-    else:
-        _serve(options, backend, x, out)
-    return out
-
-
 def _kernel(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    return _run(x, *resolve("polar", *args, **kwargs))
+    options, backend = resolve("polar", *args, **kwargs)
+    out = _empty_like(x)
+    _serve(options, backend, x, out)
+    return out
 
 
 def _kernel_out(x: Tensor, out: Tensor, *args: Any, **kwargs: Any) -> None:
@@ -165,7 +159,11 @@ class _Polar(torch.autograd.Function):
 
 def _autograd(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if registry.is_plain(x):
-        return _kernel(x, *args, **kwargs) if args or kwargs else _run(x, _DEFAULT, None)
+        if args or kwargs or _first_supports(_DEFAULT, x):
+            return _kernel(x, *args, **kwargs)
+        plain = _empty_like(x)  # the usual case, by the shortest way
+        _first_default(x, plain)
+        return plain
     if registry.wants_gradient(x):
         tensors.check_matrices("polar", "x", x)
         factor: Tensor = _Polar.apply(x, args, kwargs)  # type: ignore[no-untyped-call]
