@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -30,6 +30,14 @@ class Prepared(NamedTuple):
     gradients: dict[Tensor, Tensor | None]
     updates: dict[Tensor, Tensor | None]
     fused: dict[Tensor, Tensor | None]
+
+
+def evaluate(closure: Callable[[], float] | None) -> float | None:
+    """What a step's closure returns; it needs the gradients that a step is taken without."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
 
 
 def grad_of(param: Tensor) -> Tensor:

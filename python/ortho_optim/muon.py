@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ortho_optim.gradients import evaluate
 from ortho_optim.momentum import apply, ema
 from ortho_optim.orthogonalized import Orthogonalized
 from ortho_optim.settings import Options, check_numbers
@@ -51,10 +52,7 @@ class AveragedSGD(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluate(closure)
         for group in self.param_groups:
             params = [param for param in group["params"] if param.grad is not None]
             if params:

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from ortho_optim import fused
 from ortho_optim.forms import adam_with_eps_in_root, check, is_decoupled, lent, times_rate
-from ortho_optim.gradients import Prepared, Replaced, all_finite, clip, grad_of, is_finite
+from ortho_optim.gradients import Prepared, Replaced, all_finite, clip, evaluate, grad_of, is_finite
 from ortho_optim.momentum import apply, direction_of, over
 from ortho_optim.settings import (
     Options,
@@ -119,10 +119,7 @@ class Orthogonalized(Optimizer):
         The closure runs here, before anything else: a base optimiser runs it inside its own step,
         where it would put raw gradients back.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluate(closure)
         returned: float | None = self._take(self._prepare(), **keywords)
         return returned if closure is None else loss
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from ortho_optim.gradients import Replaced, clip
+from ortho_optim.gradients import Replaced, clip, evaluate
 from ortho_optim.layers import Place, places
 from ortho_optim.orthogonalized import Orthogonalized
 from ortho_optim.selection import Filters, checked_filters, takes
@@ -213,10 +213,7 @@ class Split(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One step of both; nothing moves if a gradient of either is refused."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluate(closure)
         self._join()
         # AdamW's gradients first: they are looked at before the rule's momentum takes any in.
         replaced = [one._replace() for one in reversed(self.inner)][::-1]
