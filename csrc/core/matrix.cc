@@ -18,7 +18,7 @@ bool IsSupported(ortho_dtype dtype) {
 
 // Strides in elements, spelled out where the tensor leaves them to row-major order.
 struct Strides {
-  int64_t of[Axis::kMaxDims];
+  int64_t of[Axis::kMaxDims] = {};
   explicit Strides(const ortho_tensor& tensor) {
     int64_t next = 1;
     for (int32_t d = tensor.ndim; d-- > 0;) {
