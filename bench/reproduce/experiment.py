@@ -1,0 +1,124 @@
+"""All runs of an experiment, each in a file of its own: what is there is not repeated."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.reproduce.methods import BASELINE, Method
+from bench.reproduce.text import Text
+from bench.reproduce.train import Run, Settings, train
+
+CHOICE_SEED = 1000  # of the runs that choose the learning rate, and of no others
+FACTOR = 2.0  # between neighbours on the grid of learning rates
+MOST = 10  # points of that grid for one method
+
+# Called with what is being done and how many steps of it have just been done.
+Progress = Callable[[str, int], object]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A method's runs at the rates that were chosen for it, one for each seed from 0 on."""
+
+    method: Method
+    rates: tuple[float, float]
+    grid: dict[float, float]
+    runs: list[Run]
+
+
+@dataclass
+class Experiment:
+    folder: Path
+    text: Text
+    settings: Settings
+    progress: Progress = lambda what, steps: None
+    _grids: dict[str, dict[float, float]] = field(default_factory=dict)
+
+    def grid(self, method: Method) -> dict[float, float]:
+        """The loss of every learning rate that was tried, on text and a seed for nothing else."""
+        if method.name not in self._grids:
+            other = None if method == BASELINE else self.rates(BASELINE)[0]
+
+            def loss(rate: float) -> float:
+                return self.run(method, (rate, other or rate), CHOICE_SEED).final
+
+            self._grids[method.name] = search(method.start, loss)
+        return self._grids[method.name]
+
+    def rates(self, method: Method) -> tuple[float, float]:
+        """Of the matrices, and of what stays on AdamW: the one that suited AdamW everywhere."""
+        tried = self.grid(method)
+        best = min(tried, key=tried.__getitem__)
+        return best, best if method == BASELINE else self.rates(BASELINE)[0]
+
+    def result(self, method: Method, seeds: int) -> Result:
+        rates = self.rates(method)
+        runs = [self.run(method, rates, seed) for seed in range(seeds)]
+        return Result(method, rates, self.grid(method), runs)
+
+    def run(self, method: Method, rates: tuple[float, float], seed: int) -> Run:
+        """From its file, where the file is of these settings, or trained."""
+        wanted = {"method": method.name, "rates": list(rates), "seed": seed}
+        wanted |= {"settings": asdict(self.settings), "characters": len(self.text.train)}
+        path = self.folder / f"{slug(method)}-lr{rates[0]:g}-seed{seed}.json"
+        what = f"{method.name}, lr {rates[0]:g}, seed {seed}"
+        if (found := _read(path, wanted)) is not None:
+            self.progress(what, self.settings.steps)
+            return found
+        held_out = self.text.choice if seed == CHOICE_SEED else self.text.held_out
+        corpus = (self.text.train, held_out)
+        run = train(method, rates, seed, corpus, self.settings, lambda: self.progress(what, 1))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        written = path.with_suffix(".part")  # a file that is there is a whole one
+        written.write_text(json.dumps(wanted | _rounded(run)) + "\n", encoding="utf-8")
+        written.replace(path)
+        return run
+
+
+def search(start: float, loss: Callable[[float], float]) -> dict[float, float]:
+    """Loss by rate on a grid that grows until its best has a worse neighbour on both sides."""
+    losses = {0: loss(start)}
+    while len(losses) < MOST:
+        best = min(losses, key=losses.__getitem__)
+        beside = [k for k in (best - 1, best + 1) if k not in losses]
+        if not beside:
+            break
+        losses[beside[0]] = loss(start * FACTOR ** beside[0])
+    return {start * FACTOR**k: losses[k] for k in sorted(losses)}
+
+
+def slug(method: Method) -> str:
+    return method.name.lower().replace(", ", "-").replace(" ", "-")
+
+
+def _read(path: Path, wanted: dict[str, Any]) -> Run | None:
+    if not path.exists():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if any(found.get(key) != value for key, value in wanted.items()):
+        return None
+    parts = {key: value for key, value in found.items() if key not in wanted}
+    return Run(**{key: _numbers(value) for key, value in parts.items()})
+
+
+def _numbers(value: Any) -> Any:
+    """JSON has no infinity: null stands for it."""
+    if isinstance(value, list):
+        return [_numbers(one) for one in value]
+    return math.inf if value is None else value
+
+
+def _rounded(run: Run) -> dict[str, Any]:
+    def plain(values: Sequence[float]) -> list[float | None]:
+        return [round(value, 6) if math.isfinite(value) else None for value in values]
+
+    found = asdict(run)
+    final = found.pop("final")
+    return {key: plain(values) for key, values in found.items()} | {
+        "final": final if math.isfinite(final) else None
+    }
