@@ -63,7 +63,12 @@ class Experiment:
 
     def run(self, method: Method, rates: tuple[float, float], seed: int) -> Run:
         """From its file, where the file is of these settings, or trained."""
-        wanted = {"method": method.name, "rates": list(rates), "seed": seed}
+        wanted: dict[str, Any] = {
+            "method": method.name,
+            "recipe": method.recipe,
+            "rates": list(rates),
+            "seed": seed,
+        }
         wanted |= {"settings": asdict(self.settings), "characters": len(self.text.train)}
         path = self.folder / f"{slug(method)}-lr{rates[0]:g}-seed{seed}.json"
         what = f"{method.name}, lr {rates[0]:g}, seed {seed}"

@@ -35,6 +35,12 @@ class Method:
     options: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
+    def recipe(self) -> str:
+        """All that the name does not say: a run of another recipe is another run."""
+        rule = "AdamW" if self.rule is None else self.rule.__name__
+        return f"{rule} {self.options} beside {ADAMW}"
+
+    @property
     def name(self) -> str:
         return f"{self.variant}, {self.grain}" if self.grain else self.variant
 
@@ -86,14 +92,20 @@ def _both(variant: str, rule: type[Any], start: float, **options: Any) -> list[M
     return [Method(variant, grain, start, rule, options) for grain in (WHOLE, HEADS)]
 
 
+def _orthogonal(words: str = "", **options: Any) -> list[Method]:
+    variant = f"Orthogonal-AdamW, {words}" if words else "Orthogonal-AdamW"
+    betas = ADAMW["betas"]
+    return _both(variant, ortho_optim.OrthogonalAdamW, 1.6e-2, betas=betas, **options)
+
+
 BASELINE = Method("AdamW")
 # All that follow have two rates, so AdamW is given a second one as well.
 METHODS = [
     BASELINE,
     Method("AdamW, two rates"),
-    *_both("Orthogonal-AdamW", ortho_optim.OrthogonalAdamW, 4e-3),
-    *_both("Orthogonal-AdamW, rtol 1e-4", ortho_optim.OrthogonalAdamW, 4e-3, rtol=1e-4),
-    *_both("Orthogonal-AdamW, rtol 1e-3", ortho_optim.OrthogonalAdamW, 4e-3, rtol=1e-3),
-    *_both("Orthogonal-AdamW, newton", ortho_optim.OrthogonalAdamW, 4e-3, method="newton"),
+    *_orthogonal(),
+    *_orthogonal("rtol 1e-4", rtol=1e-4),
+    *_orthogonal("rtol 1e-3", rtol=1e-3),
+    *_orthogonal("newton", method="newton"),
     *_both("Muon", ortho_optim.Muon, 2e-2),
 ]
