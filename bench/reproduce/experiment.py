@@ -38,6 +38,7 @@ class Experiment:
     settings: Settings
     progress: Progress = lambda what, steps: None
     _grids: dict[str, dict[float, float]] = field(default_factory=dict)
+    _runs: dict[Path, Run] = field(default_factory=dict)
 
     def grid(self, method: Method) -> dict[float, float]:
         """The loss of every learning rate that was tried, on text and a seed for nothing else."""
@@ -72,8 +73,11 @@ class Experiment:
         wanted |= {"settings": asdict(self.settings), "characters": len(self.text.train)}
         path = self.folder / f"{slug(method)}-lr{rates[0]:g}-seed{seed}.json"
         what = f"{method.name}, lr {rates[0]:g}, seed {seed}"
+        if path in self._runs:
+            return self._runs[path]
         if (found := _read(path, wanted)) is not None:
             self.progress(what, self.settings.steps)
+            self._runs[path] = found
             return found
         held_out = self.text.choice if seed == CHOICE_SEED else self.text.held_out
         corpus = (self.text.train, held_out)
@@ -82,6 +86,7 @@ class Experiment:
         written = path.with_suffix(".part")  # a file that is there is a whole one
         written.write_text(json.dumps(wanted | _rounded(run)) + "\n", encoding="utf-8")
         written.replace(path)
+        self._runs[path] = run
         return run
 
 
@@ -89,7 +94,7 @@ def search(start: float, loss: Callable[[float], float]) -> dict[float, float]:
     """Loss by rate on a grid that grows until its best has a worse neighbour on both sides."""
     losses = {0: loss(start)}
     while len(losses) < MOST:
-        best = min(losses, key=losses.__getitem__)
+        best = min(sorted(losses), key=losses.__getitem__)  # the least, where all are infinite
         beside = [k for k in (best - 1, best + 1) if k not in losses]
         if not beside:
             break

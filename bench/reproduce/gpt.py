@@ -106,17 +106,23 @@ def main(words: Sequence[str] | None = None) -> int:
             bar.update(steps)
 
         experiment = Experiment(chosen.out / "runs", text.load(), chosen.settings, progress)
-        results = []
         for method in chosen.methods:
-            results.append(experiment.result(method, chosen.seeds))
-            bar.write(report.line(results[-1]))
-    found = report.as_record(results, chosen.settings)
-    (chosen.out / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    told = report.text(found)
-    (chosen.out / "table.md").write_text(told + "\n", encoding="utf-8")
-    figure.draw(found, chosen.out / "gpt.png")
-    print(f"{told}\n\nWritten to {chosen.out}: gpt.png (look at it), table.md, results.json, runs/")
+            bar.write(report.grid(method, experiment.grid(method)))
+        # Seed by seed, so that what is there when it is stopped can be compared.
+        for seeds in range(1, chosen.seeds + 1):
+            results = [experiment.result(method, seeds) for method in chosen.methods]
+            found = report.as_record(results, chosen.settings)
+            _write(chosen.out, "results.json", json.dumps(found, indent=1))
+            _write(chosen.out, "table.md", report.text(found))
+            figure.draw(found, chosen.out / "gpt.png")
+            bar.write(f"{seeds} of {chosen.seeds} seeds")
+    print(report.text(found))
+    print(f"\nWritten to {chosen.out}: gpt.png (look at it), table.md, results.json, runs/")
     return 0
+
+
+def _write(folder: Path, name: str, told: str) -> None:
+    (folder / name).write_text(told + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from bench.reproduce.experiment import CHOICE_SEED, FACTOR, Result
-from bench.reproduce.methods import BASELINE, HEADS, WHOLE
+from bench.reproduce.methods import BASELINE, HEADS, WHOLE, Method
 from bench.reproduce.train import Run, Settings
 from demo import machine
 from demo.report import WARM_UP, Estimate, Spread
@@ -108,11 +108,9 @@ def _finite(value: float) -> float | None:
 # ---- Tables --------------------------------------------------------------------------------------
 
 
-def line(one: Result) -> str:
-    """What is said of a method when its runs are done."""
-    loss = Estimate.of([run.final for run in one.runs]).text(4)
-    grid = ", ".join(f"{rate:g}: {tried:.3f}" for rate, tried in one.grid.items())
-    return f"{one.method.name}: lr {one.rates[0]:g}, held-out loss {loss} (grid {grid})"
+def grid(method: Method, tried: dict[float, float]) -> str:
+    """What is said of a method when its learning rate has been chosen."""
+    return f"{method.name}: " + ", ".join(f"lr {rate:g} {loss:.3f}" for rate, loss in tried.items())
 
 
 def text(found: Record) -> str:

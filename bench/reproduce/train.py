@@ -30,7 +30,7 @@ class Settings:
     layers: int = 2
     length: int = 64  # characters that it sees
     batch: int = 32  # pieces of that length a step
-    steps: int = 300
+    steps: int = 200
     every: int = 10  # steps between two points of a curve
     watched: int = 128  # held-out pieces behind a point of the curve
     judged: int = 1024  # held-out pieces behind the final loss
