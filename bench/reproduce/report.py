@@ -119,7 +119,7 @@ def text(found: Record) -> str:
 
 
 def _losses(found: Record) -> str:
-    rows = [("method", "lr", "held-out loss", "less AdamW's", *(f"steps to {t}" for t in TARGETS))]
+    rows = [("method", "lr", "held-out loss", "minus AdamW's", *(f"steps to {t}" for t in TARGETS))]
     for one in found["methods"]:
         over = one["over_baseline"] if one["name"] != BASELINE.name else None
         reached = (one["steps_to"][str(target)] for target in TARGETS)
@@ -133,7 +133,7 @@ def _attention(found: Record) -> str:
     """The question: each head by itself, or the whole matrix?"""
     if not found["heads_minus_whole"]:
         return ""
-    rows = [("heads less whole", "held-out loss", "seeds in which heads are lower")]
+    rows = [("heads minus whole", "held-out loss", "seeds in which heads are lower")]
     for one in found["heads_minus_whole"]:
         rows.append((one["variant"], _signed(one), f"{one['lower']} of {found['seeds']}"))
     return _markdown(rows)

@@ -29,11 +29,11 @@ class Settings:
     heads: int = 4
     layers: int = 2
     length: int = 64  # characters that it sees
-    batch: int = 32  # pieces of that length a step
+    batch: int = 16  # pieces of that length a step
     steps: int = 200
     every: int = 10  # steps between two points of a curve
-    watched: int = 128  # held-out pieces behind a point of the curve
-    judged: int = 1024  # held-out pieces behind the final loss
+    watched: int = 64  # held-out pieces behind a point of the curve
+    judged: int = 512  # held-out pieces behind the final loss
 
 
 @dataclass
