@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import ortho_kernels as ok
 from bench import networks
 from bench.reproduce import experiment, gpt, methods, report, text, train
-from bench.reproduce.experiment import CHOICE_SEED, Experiment, Result
+from bench.reproduce.experiment import CHOICE_SEED, Choice, Experiment, Result
 from bench.reproduce.methods import BASELINE, HEADS, METHODS, WHOLE, Method
 from bench.reproduce.train import Run, Settings
 from ortho_kernels import coefficients
@@ -191,8 +191,28 @@ def test_rates_are_chosen_on_other_text_and_another_seed_than_losses(
     monkeypatch.setattr(experiment, "train", spy)
     result = Experiment(tmp_path, corpus, TINY).result(BASELINE, 3)
     assert seen == {(True, 0, 1), (False, 0, 2)}
-    assert result.rates == (0.016, 0.016)
+    assert result.choice.rates == (0.016, 0.016)
     assert CHOICE_SEED not in range(3)
+
+
+def test_both_rates_are_chosen_one_beside_the_best_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AdamW is best at 0.004 for everything, Muon at 0.08 beside that, then 0.016 beside it."""
+
+    def spy(method: Method, rates: Any, *_: Any) -> Run:
+        best = (0.08, 0.016) if method.rule else (0.004, 0.004)
+        return Run([3.0], sum(abs(math.log(a / b)) for a, b in zip(rates, best, strict=True)))
+
+    monkeypatch.setattr(experiment, "train", spy)
+    there = Experiment(tmp_path, text.Text(*(torch.zeros(3),) * 3), TINY)
+    assert there.choice(BASELINE).rates == (0.004, 0.004)
+    choice = there.choice(BY_NAME["Muon, whole"])
+    assert choice.rates == (0.08, 0.016)
+    assert choice.between
+    assert min(choice.matrices.values()) == pytest.approx(math.log(4))
+    assert not Choice({1.0: 0.0, 2.0: 1.0, 4.0: 2.0}, choice.others).between
+    assert not Choice(choice.matrices, {1.0: 2.0, 2.0: 1.0, 4.0: 0.0}).between
 
 
 # ---- Training ------------------------------------------------------------------------------------
@@ -337,11 +357,13 @@ def test_steps_to_a_loss_lie_on_the_line_between_two_points() -> None:
 def results() -> list[Result]:
     """Heads 0.1 lower in two seeds and 0.1 higher in one; both far below the baseline."""
 
+    grids = Choice({0.01: 3.0, 0.02: 1.0, 0.04: 2.0}, {0.01: 1.0, 0.02: 3.0})
+
     def result(name: str, finals: list[float], step: float = 3.0) -> Result:
         runs = [
             Run([4.0, 3.0, final], final, [10.0] * 5, [step] * 5, [2.0] * 5) for final in finals
         ]
-        return Result(BY_NAME[name], (0.02, 0.01), {0.01: 3.0, 0.02: 1.0, 0.04: 2.0}, runs)
+        return Result(BY_NAME[name], grids, runs)
 
     return [
         result("AdamW", [2.5, 2.6, 2.7], step=2.0),

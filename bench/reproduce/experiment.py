@@ -22,12 +22,28 @@ Progress = Callable[[str, int], object]
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Losses by learning rate: of the matrices between, then of all else with the best of those."""
+
+    matrices: dict[float, float]
+    others: dict[float, float]
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        return _best(self.matrices), _best(self.others)
+
+    @property
+    def between(self) -> bool:
+        """Whether both have a worse neighbour on either side."""
+        return all(min(grid) < _best(grid) < max(grid) for grid in (self.matrices, self.others))
+
+
+@dataclass(frozen=True)
 class Result:
     """A method's runs at the rates that were chosen for it, one for each seed from 0 on."""
 
     method: Method
-    rates: tuple[float, float]
-    grid: dict[float, float]
+    choice: Choice
     runs: list[Run]
 
 
@@ -37,30 +53,30 @@ class Experiment:
     text: Text
     settings: Settings
     progress: Progress = lambda what, steps: None
-    _grids: dict[str, dict[float, float]] = field(default_factory=dict)
+    _choices: dict[str, Choice] = field(default_factory=dict)
     _runs: dict[Path, Run] = field(default_factory=dict)
 
-    def grid(self, method: Method) -> dict[float, float]:
-        """The loss of every learning rate that was tried, on text and a seed for nothing else."""
-        if method.name not in self._grids:
-            other = None if method == BASELINE else self.rates(BASELINE)[0]
+    def choice(self, method: Method) -> Choice:
+        """On text and a seed that serve nothing else; AdamW's own has one rate for everything."""
+        if method.name not in self._choices:
+            if method == BASELINE:
+                grid = search(method.start, lambda rate: self._loss(method, rate, rate))
+                self._choices[method.name] = Choice(grid, grid)
+            else:
+                start = self.choice(BASELINE).rates[1]
+                first = search(method.start, lambda rate: self._loss(method, rate, start))
+                best = _best(first)
+                second = search(start, lambda rate: self._loss(method, best, rate))
+                self._choices[method.name] = Choice(first, second)
+        return self._choices[method.name]
 
-            def loss(rate: float) -> float:
-                return self.run(method, (rate, other or rate), CHOICE_SEED).final
-
-            self._grids[method.name] = search(method.start, loss)
-        return self._grids[method.name]
-
-    def rates(self, method: Method) -> tuple[float, float]:
-        """Of the matrices, and of what stays on AdamW: the one that suited AdamW everywhere."""
-        tried = self.grid(method)
-        best = min(tried, key=tried.__getitem__)
-        return best, best if method == BASELINE else self.rates(BASELINE)[0]
+    def _loss(self, method: Method, rate: float, adamw_rate: float) -> float:
+        return self.run(method, (rate, adamw_rate), CHOICE_SEED).final
 
     def result(self, method: Method, seeds: int) -> Result:
-        rates = self.rates(method)
-        runs = [self.run(method, rates, seed) for seed in range(seeds)]
-        return Result(method, rates, self.grid(method), runs)
+        choice = self.choice(method)
+        runs = [self.run(method, choice.rates, seed) for seed in range(seeds)]
+        return Result(method, choice, runs)
 
     def run(self, method: Method, rates: tuple[float, float], seed: int) -> Run:
         """From its file, where the file is of these settings, or trained."""
@@ -71,8 +87,8 @@ class Experiment:
             "seed": seed,
         }
         wanted |= {"settings": asdict(self.settings), "characters": len(self.text.train)}
-        path = self.folder / f"{slug(method)}-lr{rates[0]:g}-seed{seed}.json"
-        what = f"{method.name}, lr {rates[0]:g}, seed {seed}"
+        path = self.folder / f"{slug(method)}-lr{rates[0]:g}-{rates[1]:g}-seed{seed}.json"
+        what = f"{method.name}, lr {rates[0]:g} and {rates[1]:g}, seed {seed}"
         if path in self._runs:
             return self._runs[path]
         if (found := _read(path, wanted)) is not None:
@@ -100,6 +116,10 @@ def search(start: float, loss: Callable[[float], float]) -> dict[float, float]:
             break
         losses[beside[0]] = loss(start * FACTOR ** beside[0])
     return {start * FACTOR**k: losses[k] for k in sorted(losses)}
+
+
+def _best(grid: dict[float, float]) -> float:
+    return min(sorted(grid), key=grid.__getitem__)
 
 
 def slug(method: Method) -> str:

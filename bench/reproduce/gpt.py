@@ -37,9 +37,10 @@ It can be stopped at any time: each finished run is a file, and is not repeated.
 
 methods: {"; ".join(method.name for method in METHODS)}
 
-Learning rates are chosen before, for each method by itself, on a seed and on files that serve
-nothing else, from a grid of factors of two that grows until its best has a worse neighbour on both
-sides. Embeddings, head and norms are on AdamW in every method, at the rate that suited AdamW best.
+Embeddings, head and norms are on AdamW in every method. Learning rates are chosen before, for each
+method by itself, on a seed and on files that serve nothing else, from a grid of factors of two that
+grows until its best has a worse neighbour on both sides: AdamW's one rate for everything; then, for
+the others, that of the matrices beside it, and then that of the rest beside the best of those.
 
 what comes out, in the folder --out:
   table.md       the tables that are printed
@@ -107,7 +108,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
         experiment = Experiment(chosen.out / "runs", text.load(), chosen.settings, progress)
         for method in chosen.methods:
-            bar.write(report.grid(method, experiment.grid(method)))
+            bar.write(report.choice(method, experiment.choice(method)))
         # Seed by seed, so that what is there when it is stopped can be compared.
         for seeds in range(1, chosen.seeds + 1):
             results = [experiment.result(method, seeds) for method in chosen.methods]

@@ -99,7 +99,7 @@ def _orthogonal(words: str = "", **options: Any) -> list[Method]:
 
 
 BASELINE = Method("AdamW")
-# All that follow have two rates, so AdamW is given a second one as well.
+# All that follow have two learning rates: so AdamW comes with two, as well.
 METHODS = [
     BASELINE,
     Method("AdamW, two rates"),

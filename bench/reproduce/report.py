@@ -8,7 +8,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
-from bench.reproduce.experiment import CHOICE_SEED, FACTOR, Result
+from bench.reproduce.experiment import CHOICE_SEED, FACTOR, Choice, Result
 from bench.reproduce.methods import BASELINE, HEADS, WHOLE, Method
 from bench.reproduce.train import Run, Settings
 from demo import machine
@@ -43,15 +43,14 @@ def as_record(results: Sequence[Result], settings: Settings) -> Record:
 
 def _method(one: Result, settings: Settings, baseline: Sequence[float] | None) -> Record:
     finals = [run.final for run in one.runs]
-    best = list(one.grid).index(one.rates[0])
     return {
         "name": one.method.name,
         "variant": one.method.variant,
         "grain": one.method.grain,
-        "rate": one.rates[0],
-        "adamw_rate": one.rates[1],
-        "grid": [[rate, _finite(loss)] for rate, loss in one.grid.items()],
-        "between": 0 < best < len(one.grid) - 1,
+        "rate": one.choice.rates[0],
+        "adamw_rate": one.choice.rates[1],
+        "grid": {name: _pairs(grid) for name, grid in vars(one.choice).items()},
+        "between": one.choice.between,
         "curves": [[_finite(loss) for loss in run.losses] for run in one.runs],
         "finals": [_finite(loss) for loss in finals],
         "loss": _estimate(finals),
@@ -100,6 +99,10 @@ def _milliseconds(runs: Sequence[Run]) -> Record:
     }
 
 
+def _pairs(grid: dict[float, float]) -> list[list[float | None]]:
+    return [[rate, _finite(loss)] for rate, loss in grid.items()]
+
+
 def _finite(value: float) -> float | None:
     """JSON has no NaN and no infinity: what cannot be told is null."""
     return value if math.isfinite(value) else None
@@ -108,9 +111,15 @@ def _finite(value: float) -> float | None:
 # ---- Tables --------------------------------------------------------------------------------------
 
 
-def grid(method: Method, tried: dict[float, float]) -> str:
-    """What is said of a method when its learning rate has been chosen."""
-    return f"{method.name}: " + ", ".join(f"lr {rate:g} {loss:.3f}" for rate, loss in tried.items())
+def choice(method: Method, chosen: Choice) -> str:
+    """What is said of a method when its learning rates have been chosen."""
+    grids = (
+        ", ".join(f"{rate:g}: {loss:.3f}" for rate, loss in grid.items())
+        for grid in (chosen.matrices, chosen.others)
+    )
+    return (
+        f"{method.name}: loss by lr of the matrices {{{next(grids)}}}, the rest {{{next(grids)}}}"
+    )
 
 
 def text(found: Record) -> str:
@@ -119,13 +128,21 @@ def text(found: Record) -> str:
 
 
 def _losses(found: Record) -> str:
-    rows = [("method", "lr", "held-out loss", "minus AdamW's", *(f"steps to {t}" for t in TARGETS))]
+    rows = [
+        (
+            "method",
+            "lr of matrices, of the rest",
+            "held-out loss",
+            "minus AdamW's",
+            *(f"steps to {t}" for t in TARGETS),
+        )
+    ]
     for one in found["methods"]:
         over = one["over_baseline"] if one["name"] != BASELINE.name else None
         reached = (one["steps_to"][str(target)] for target in TARGETS)
         cells = (_signed(over) if over else "", *(_speed(r, found["seeds"]) for r in reached))
-        rate = f"{one['rate']:g}" + ("" if one["between"] else " (edge)")
-        rows.append((one["name"], rate, _text(one["loss"], 4), *cells))
+        rates = f"{one['rate']:g}, {one['adamw_rate']:g}" + ("" if one["between"] else " (edge)")
+        rows.append((one["name"], rates, _text(one["loss"], 4), *cells))
     return _markdown(rows)
 
 
