@@ -18,7 +18,7 @@ import ortho_kernels as ok
 from bench import networks
 from bench.reproduce import experiment, gpt, methods, report, text, train
 from bench.reproduce.experiment import CHOICE_SEED, Choice, Experiment, Result
-from bench.reproduce.methods import BASELINE, HEADS, METHODS, WHOLE, Method
+from bench.reproduce.methods import BASELINE, FREE, HEADS, METHODS, WHOLE, Method
 from bench.reproduce.train import Run, Settings
 from ortho_kernels import coefficients
 from ortho_kernels.reference import polar as reference
@@ -198,19 +198,25 @@ def test_rates_are_chosen_on_other_text_and_another_seed_than_losses(
 def test_both_rates_are_chosen_one_beside_the_best_of_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """AdamW is best at 0.004 for everything, Muon at 0.08 beside that, then 0.016 beside it."""
+    """AdamW's rates come first, as those that the search of the others starts from."""
+    optimum = {"AdamW": (0.004, 0.004), "AdamW, two rates": (0.002, 0.032), "Muon": (0.08, 0.064)}
+    asked: list[Any] = []
 
     def spy(method: Method, rates: Any, *_: Any) -> Run:
-        best = (0.08, 0.016) if method.rule else (0.004, 0.004)
+        best = optimum[method.variant]
+        asked.append((method.variant, *rates))
         return Run([3.0], sum(abs(math.log(a / b)) for a, b in zip(rates, best, strict=True)))
 
     monkeypatch.setattr(experiment, "train", spy)
     there = Experiment(tmp_path, text.Text(*(torch.zeros(3),) * 3), TINY)
-    assert there.choice(BASELINE).rates == (0.004, 0.004)
     choice = there.choice(BY_NAME["Muon, whole"])
-    assert choice.rates == (0.08, 0.016)
+    for method in (BASELINE, FREE):
+        assert there.choice(method).rates == optimum[method.name]
+    assert choice.rates == optimum["Muon"]
+    assert ("AdamW, two rates", FREE.start, 0.004) in asked
+    assert ("Muon", 0.02, 0.032) in asked
     assert choice.between
-    assert min(choice.matrices.values()) == pytest.approx(math.log(4))
+    assert min(choice.matrices.values()) == pytest.approx(math.log(2))
     assert not Choice({1.0: 0.0, 2.0: 1.0, 4.0: 2.0}, choice.others).between
     assert not Choice(choice.matrices, {1.0: 2.0, 2.0: 1.0, 4.0: 0.0}).between
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.reproduce.methods import BASELINE, Method
+from bench.reproduce.methods import BASELINE, FREE, Method
 from bench.reproduce.text import Text
 from bench.reproduce.train import Run, Settings, train
 
@@ -63,7 +63,7 @@ class Experiment:
                 grid = search(method.start, lambda rate: self._loss(method, rate, rate))
                 self._choices[method.name] = Choice(grid, grid)
             else:
-                start = self.choice(BASELINE).rates[1]
+                start = self.choice(BASELINE if method == FREE else FREE).rates[1]
                 first = search(method.start, lambda rate: self._loss(method, rate, start))
                 best = _best(first)
                 second = search(start, lambda rate: self._loss(method, best, rate))

@@ -66,10 +66,10 @@ def _curves(axes: Axes, found: Record, colour: dict[str, str]) -> None:
     axes.set_xlabel("step")
     for row, (variant, ink) in enumerate(reversed(colour.items())):
         axes.text(
-            *(0.98, 0.62 + 0.07 * row), variant, color=ink, ha="right", transform=axes.transAxes
+            *(0.98, 0.48 + 0.07 * row), variant, color=ink, ha="right", transform=axes.transAxes
         )
     note = "solid: whole matrices, with a standard error\ndashed: each head by itself"
-    axes.text(0.98, 0.5, note, ha="right", va="center", fontsize=8, transform=axes.transAxes)
+    axes.text(0.98, 0.4, note, ha="right", va="center", fontsize=8, transform=axes.transAxes)
 
 
 def _finals(axes: Axes, found: Record, colour: dict[str, str]) -> None:

@@ -39,8 +39,9 @@ methods: {"; ".join(method.name for method in METHODS)}
 
 Embeddings, head and norms are on AdamW in every method. Learning rates are chosen before, for each
 method by itself, on a seed and on files that serve nothing else, from a grid of factors of two that
-grows until its best has a worse neighbour on both sides: AdamW's one rate for everything; then, for
-the others, that of the matrices beside it, and then that of the rest beside the best of those.
+grows until its best has a worse neighbour on both sides: AdamW's one rate for everything; then that
+of the matrices, and then that of the rest beside the best of those, first for AdamW with two rates,
+and from what it found for the others.
 
 what comes out, in the folder --out:
   table.md       the tables that are printed

@@ -99,10 +99,10 @@ def _orthogonal(words: str = "", **options: Any) -> list[Method]:
 
 
 BASELINE = Method("AdamW")
-# All that follow have two learning rates: so AdamW comes with two, as well.
+FREE = Method("AdamW, two rates")  # all that follow have two learning rates, so AdamW may, too
 METHODS = [
     BASELINE,
-    Method("AdamW, two rates"),
+    FREE,
     *_orthogonal(),
     *_orthogonal("rtol 1e-4", rtol=1e-4),
     *_orthogonal("rtol 1e-3", rtol=1e-3),
