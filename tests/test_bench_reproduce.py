@@ -391,7 +391,7 @@ def test_differences_are_taken_seed_by_seed() -> None:
     assert "| -0.0333 ± 0.0667 | 2 of 3 " in told
     assert "-0.8000 ± 0.1528" in told
     assert "| Muon, heads | 10.00 (10.00 to 10.00) | 2.00 (2.00 to 2.00) | 2.00 (2.00" in told
-    assert "by 0 of 3 seeds" in told
+    assert "| 0 of 3 seeds" in told
 
 
 def test_the_command_writes_what_it_says_and_goes_on_where_it_was(
