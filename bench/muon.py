@@ -68,9 +68,8 @@ def run(arguments: Namespace) -> int:
     from bench import muon_report, muon_steps
 
     models = arguments.model or [name for name in shapes.MODELS if name != "odd-bag"]
-    found = muon_steps.measure(models, arguments)
-    print(muon_report.text(found))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(f"\n{arguments.out} written")
+    for found in muon_steps.measure(models, arguments):
+        arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(f"{muon_report.text(found)}\n\n{arguments.out} written")
     return int(muon_report.any_wrong(found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,17 +119,21 @@ class Stepper:
         return ""
 
 
-def measure(models: Sequence[str], arguments: Namespace) -> dict[str, Any]:
+def measure(models: Sequence[str], arguments: Namespace) -> Iterator[dict[str, Any]]:
+    """The record, anew after every model: a big one takes minutes."""
     torch.set_num_threads(arguments.threads)
     ok.set_num_threads(arguments.threads)
     clock = "cpu" if arguments.threads == 1 else "wall"
-    return {
+    found: dict[str, Any] = {
         "machine": machine.describe(),
         "threads": arguments.threads,
         "rounds": arguments.rounds,
         "clock": clock,
-        "models": [_model(model, arguments, clock) for model in models],
+        "models": [],
     }
+    for model in models:
+        found["models"].append(_model(model, arguments, clock))
+        yield found
 
 
 def _model(model: str, arguments: Namespace, clock: str) -> dict[str, Any]:

@@ -132,7 +132,8 @@ def statuses(found: dict[str, Any]) -> dict[str, str]:
 def measure(*words: str) -> dict[str, Any]:
     before = torch.get_num_threads()
     try:
-        return muon_steps.measure(["small"], options(*words))
+        (found,) = muon_steps.measure(["small"], options(*words))
+        return found
     finally:
         torch.set_num_threads(before)
 
