@@ -31,7 +31,9 @@ def in_float32(x: Tensor) -> Tensor:
     add_product = torch.addmm if x.ndim == 2 else torch.baddbmm
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
-    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=EPS)
+    # Row by row, because torch's float32 norm of 2^24 numbers at once is 6.5e-4 off on a CPU.
+    norm = x.norm(dim=-1, keepdim=True).norm(dim=-2, keepdim=True)
+    x = x / norm.clamp(min=EPS)
     for _ in range(STEPS):
         gram = x @ x.mT
         x = add_product(x, add_product(gram, gram, gram, beta=b, alpha=c), x, beta=a)

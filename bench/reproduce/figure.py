@@ -64,12 +64,13 @@ def _curves(axes: Axes, found: Record, colour: dict[str, str]) -> None:
         axes.set_ylim(low - 0.03 * (high - low), high)
     axes.set_xlim(0, found["settings"]["steps"])
     axes.set_xlabel("step")
-    for row, (variant, ink) in enumerate(reversed(colour.items())):
-        axes.text(
-            *(0.98, 0.48 + 0.07 * row), variant, color=ink, ha="right", transform=axes.transAxes
-        )
+    place: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 9}
+    for row, (variant, ink) in enumerate(colour.items()):
+        height = 1.0 - 0.06 * row
+        axes.text(0.98, height, variant, color=ink, transform=axes.transAxes, **place)
     note = "solid: whole matrices, with a standard error\ndashed: each head by itself"
-    axes.text(0.98, 0.4, note, ha="right", va="center", fontsize=8, transform=axes.transAxes)
+    height = 0.98 - 0.06 * len(colour)
+    axes.text(0.98, height, note, transform=axes.transAxes, **{**place, "fontsize": 8})
 
 
 def _finals(axes: Axes, found: Record, colour: dict[str, str]) -> None:
