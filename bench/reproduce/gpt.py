@@ -29,7 +29,7 @@ orthogonalising is run both ways, and the difference is taken seed by seed.
 """
 EPILOG = f"""\
 what to try:
-  python -m bench.reproduce.gpt                 all of it: about half an hour on one core
+  python -m bench.reproduce.gpt                 all of it: some twenty minutes of one core
   python -m bench.reproduce.gpt --only Muon     one family, and what it needs of AdamW
   python -m bench.reproduce.gpt --quick         a toy, in seconds, to see what comes out
 
