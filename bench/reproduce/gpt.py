@@ -66,7 +66,7 @@ def parse(words: Sequence[str] | None = None) -> Namespace:
     add("--seeds", type=int, metavar="N", help="runs a method (default: 5; 2 with --quick)")
     add("--steps", type=int, metavar="N", help=f"a run (default: {steps}; 6 with --quick)")
     add("--only", action="append", default=[], metavar="WORD", help="methods whose name has it")
-    add("--quick", action="store_true", help="a toy model on little text, to try the command")
+    add("--quick", action="store_true", help="a toy model and a few steps, to try the command")
     add("--threads", type=int, default=1, metavar="N", help="of every library (default: 1)")
     add(
         "--out",
