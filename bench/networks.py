@@ -9,7 +9,7 @@ Python's own standard library, byte by byte, 2,048 tokens a batch, AdamW.
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, pairwise, repeat
@@ -129,23 +129,31 @@ class Transformer(nn.Module):
 def transformer(tokens: int = 2048, length: int = 128) -> Training:
     model = Transformer(length)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    batches = _text_batches(tokens // length, length)
-    return Training(model, optimizer, batches, _next_byte_loss)
+    text = as_tokens(standard_library())
+    generator = torch.Generator().manual_seed(0)
+    batches = text_batches(text, tokens // length, length, generator)
+    return Training(model, optimizer, batches, next_byte_loss)
 
 
-def _next_byte_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+def next_byte_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     return functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
 
 
-def _text_batches(batch: int, length: int) -> Batches:
-    """Random pieces of the standard library's top-level modules, and the same one byte later."""
+def standard_library() -> list[bytes]:
+    """The source text of its top-level modules, file by file."""
     folder = Path(sysconfig.get_paths()["stdlib"])
-    text = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
-    tokens = torch.frombuffer(bytearray(text), dtype=torch.uint8).long()
-    generator = torch.Generator().manual_seed(0)
+    return [path.read_bytes() for path in sorted(folder.glob("*.py"))]
+
+
+def as_tokens(files: Iterable[bytes]) -> Tensor:
+    return torch.frombuffer(bytearray(b"".join(files)), dtype=torch.uint8).long()
+
+
+def text_batches(text: Tensor, batch: int, length: int, generator: torch.Generator) -> Batches:
+    """Random pieces of the text, and the same one byte later."""
     for _ in repeat(None):
-        starts = torch.randint(len(tokens) - length - 1, (batch, 1), generator=generator)
-        pieces = tokens[starts + torch.arange(length + 1)]
+        starts = torch.randint(len(text) - length - 1, (batch, 1), generator=generator)
+        pieces = text[starts + torch.arange(length + 1)]
         yield pieces[:, :-1], pieces[:, 1:]
 
 

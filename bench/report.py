@@ -46,7 +46,7 @@ def pairs(found: dict[str, Any]) -> str:
         if any(cells):
             rows.append([f"`{ours}` over {theirs}", *cells])
     titles = [f"{case['model']}, {case['input']}" for case in cases]
-    return "\n".join(_markdown(["times faster", *titles], rows)) if rows else ""
+    return "\n".join(markdown(["times faster", *titles], rows)) if rows else ""
 
 
 def ours_wrong(found: dict[str, Any]) -> bool:
@@ -65,7 +65,7 @@ def _case(case: dict[str, Any], clock: str) -> list[str]:
     )
     base = _median(case, BASELINE, clock)
     results = sorted(case["results"], key=lambda result: _order(result, clock))
-    return [head, "", *_markdown(COLUMNS, [_row(result, base, clock) for result in results])]
+    return [head, "", *markdown(COLUMNS, [_row(result, base, clock) for result in results])]
 
 
 def _order(result: dict[str, Any], clock: str) -> tuple[int, float]:
@@ -109,7 +109,7 @@ def _median(case: dict[str, Any], name: str, clock: str) -> float | None:
     return None
 
 
-def _markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns of one width, so that a terminal shows a table, too."""
     widths = [max(len(row[i]) for row in (titles, *rows)) for i in range(len(titles))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]

@@ -25,15 +25,18 @@ def own(matrix: Tensor) -> Tensor:
     return _zeropower_via_newtonschulz(matrix, TRIPLE, STEPS, EPS)
 
 
-def batched(stack: Tensor) -> Tensor:
-    """The same in the input's precision, for (k, m, n)."""
+def in_float32(x: Tensor) -> Tensor:
+    """The same in the input's precision, for (m, n) or a stack (k, m, n)."""
     a, b, c = TRIPLE
-    tall = stack.shape[-2] > stack.shape[-1]
-    x = stack.mT if tall else stack
-    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=EPS)
+    add_product = torch.addmm if x.ndim == 2 else torch.baddbmm
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    # Row by row, because torch's float32 norm of 2^24 numbers at once is 6.5e-4 off on a CPU.
+    norm = x.norm(dim=-1, keepdim=True).norm(dim=-2, keepdim=True)
+    x = x / norm.clamp(min=EPS)
     for _ in range(STEPS):
         gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        x = add_product(x, add_product(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
 
 
@@ -50,7 +53,7 @@ def contenders() -> Sequence[Contender]:
         Contender(
             "Muon's polynomial, f32, by shape",
             polynomial_promise(polynomial(table)),
-            by_shape(batched),
+            by_shape(in_float32),
             operations=operations,
         ),
     )

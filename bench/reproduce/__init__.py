@@ -1,0 +1,1 @@
+"""Experiments that train: each answers a question that the thesis left open, on data at hand."""
