@@ -1,9 +1,10 @@
 // The few inner loops that everything on a CPU is built from, as one table per instruction set.
 //
 // A row of the table is a file: kernels_reference.cc (plain loops, the truth for the others),
-// kernels_baseline.cc (x86-64), kernels_avx2.cc, kernels_avx512.cc. Only those files are compiled
-// with instruction-set flags, and they include nothing of the standard library: an inline function
-// of the library compiled with AVX-512 could be the copy that the linker keeps for everyone.
+// kernels_baseline.cc (x86-64), kernels_avx2.cc, kernels_avx512.cc, kernels_avx512_bf16.cc. Only
+// those files are compiled with instruction-set flags, and they include nothing of the standard
+// library: an inline function of the library compiled with AVX-512 could be the copy that the
+// linker keeps for everyone.
 //
 // Matrices inside live in panels, k-major: `panel` columns side by side, rows one below the other,
 // so that every product is "A^T B" over two streams read in order, and a symmetric operand serves
@@ -62,10 +63,35 @@ struct Kernels {
                    void* target, int64_t stride);
 };
 
+// Two bfloat16 numbers that are neighbours along k in one 32-bit word, as instructions for their
+// dot products take them. In memory order, so that a row of bfloat16 is a row of pairs.
+struct BfloatPair {
+  uint16_t first, second;
+};
+
+// Products of bfloat16 operands with float32 sums, where the machine has an instruction for them;
+// elsewhere all null. Panels of pairs are as wide as those of float32, with half as many rows.
+// dot_pair.h says what is rounded when.
+struct PairKernels {
+  int vector, rows, panel;  // as those of float32
+  // As in Kernels; k counts pairs.
+  void (*product)(int vectors, int64_t k, const BfloatPair* a, const BfloatPair* b, float alpha,
+                  const float* d, float beta, float* c);
+  void (*product_pair)(int64_t k, const BfloatPair* a0, const BfloatPair* a1, const BfloatPair* b,
+                       float alpha, const float* d, float beta, float* c);
+  // The same for blocks of vector x vector pairs.
+  void (*transpose)(const BfloatPair* source, int64_t source_stride, BfloatPair* target,
+                    int64_t target_stride);
+  // target[i] = {first[i], second[i]}, of bfloat16 numbers and of floats that are rounded to them.
+  void (*interleave)(int64_t n, const uint16_t* first, const uint16_t* second, BfloatPair* target);
+  void (*round)(int64_t n, const float* first, const float* second, BfloatPair* target);
+};
+
 struct KernelTable {
   const char* name;  // as ORTHO_ISA spells it
   Kernels<float> f32;
   Kernels<double> f64;
+  PairKernels pairs;
 
   // max |x| over n contiguous stored elements, infinity if any of them is NaN or Inf.
   double (*max_abs[4])(int64_t n, const void* x);
@@ -89,6 +115,7 @@ extern const KernelTable kReferenceKernels;
 extern const KernelTable kBaselineKernels;
 extern const KernelTable kAvx2Kernels;
 extern const KernelTable kAvx512Kernels;
+extern const KernelTable kAvx512Bf16Kernels;  // where the compiler knows the instructions
 #endif
 
 }  // namespace ortho::cpu

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "cpu/convert.h"
+#include "cpu/dot_pair.h"
 #include "cpu/kernel_table.h"
 
 namespace ortho::cpu {
@@ -104,6 +105,27 @@ void Rotate(int64_t n, T c, T s, T* x, T* y) {
   }
 }
 
+void PairProduct(int vectors, int64_t k, const BfloatPair* a, const BfloatPair* b, float alpha,
+                 const float* d, float beta, float* c) {
+  float sum[kRows][kPanel] = {};
+  const int columns = vectors * kVector;
+  for (int64_t i = 0; i < k; ++i)
+    for (int r = 0; r < kRows; ++r)
+      for (int j = 0; j < columns; ++j)
+        sum[r][j] = DotPair(sum[r][j], a[i * kPanel + r], b[i * kPanel + j]);
+  for (int r = 0; r < kRows; ++r)
+    for (int j = 0; j < columns; ++j) {
+      const int at = r * kPanel + j;
+      c[at] = d ? sum[r][j] * alpha + d[at] * beta : sum[r][j] * alpha;
+    }
+}
+
+void PairProductPair(int64_t k, const BfloatPair* a0, const BfloatPair* a1, const BfloatPair* b,
+                     float alpha, const float* d, float beta, float* c) {
+  PairProduct(1, k, a0, b, alpha, d, beta, c);
+  PairProduct(1, k, a1, b, alpha, d ? d + kRows * kPanel : nullptr, beta, c + kRows * kPanel);
+}
+
 template <typename T>
 constexpr Kernels<T> MakeKernels() {
   return {kVector,
@@ -128,6 +150,8 @@ constexpr Kernels<T> MakeKernels() {
 const KernelTable kReferenceKernels = {"reference",
                                        MakeKernels<float>(),
                                        MakeKernels<double>(),
+                                       {kVector, kRows, kPanel, PairProduct, PairProductPair,
+                                        Transpose<BfloatPair>, Interleave, RoundToPairs},
                                        {MaxAbsHalf, MaxAbsBfloat, MaxAbsFloat, MaxAbsDouble},
                                        {RoundToHalf, RoundToBfloat}};
 

@@ -299,15 +299,14 @@ constexpr Kernels<T> MakeKernels() {
           {Store<T, Half>, Store<T, Bfloat>, Store<T, float>, Store<T, double>}};
 }
 
-constexpr KernelTable MakeKernelTable(const char* name) {
+constexpr KernelTable MakeKernelTable(const char* name, const PairKernels& pairs = {}) {
   return {name,
           MakeKernels<float>(),
           MakeKernels<double>(),
+          pairs,
           {MaxAbsHalf, MaxAbsBfloat, MaxAbsFloat, MaxAbsDouble},
           {RoundToHalf, RoundToBfloat}};
 }
-
-#undef ORTHO_UNROLL
 
 }  // namespace
 }  // namespace ortho::cpu

@@ -26,13 +26,14 @@ enum class Shape {
 };  // kUpper: blocks on and above the diagonal; Mirror completes them
 
 // c = alpha a^T b + beta d. a: k x m, b: k x n, c and d: m x n; d may be c, or null without beta.
-template <typename T>
-void Multiply(const Kernels<T>& kernels, const Panels<T>& a, const Panels<T>& b, T alpha,
-              const Panels<T>* d, T beta, const Panels<T>& c, Shape shape = Shape::kFull) {
+// a and b are of type T, as c is, or bfloat16 pairs; `kernels` are those that multiply them.
+template <typename T, typename S, typename K>
+void Multiply(const K& kernels, const Panels<S>& a, const Panels<S>& b, T alpha, const Panels<T>* d,
+              T beta, const Panels<T>& c, Shape shape = Shape::kFull) {
   const int64_t width = c.width, tile = kernels.rows, vector = kernels.vector;
-  const int64_t depth = SliceDepth<T>(a.rows);
+  const int64_t depth = SliceDepth<S>(a.rows);
   const int64_t block =
-      std::max(width, kBlockBytes / static_cast<int64_t>(sizeof(T)) / depth / width * width);
+      std::max(width, kBlockBytes / static_cast<int64_t>(sizeof(S)) / depth / width * width);
   const bool upper = shape == Shape::kUpper;
   for (int64_t k = 0; k < a.rows; k += depth) {
     const int64_t slice = std::min(depth, a.rows - k);
