@@ -104,7 +104,7 @@ void BenchPairs(const KernelTable& table, double (*peak)(int64_t, float*)) {
            {[&] { Multiply<float>(table.pairs, a, b, 1.0f, nullptr, 0.0f, c); },
             [&] {
               Multiply<float>(table.pairs, a, a, 1.0f, nullptr, 0.0f, c, Shape::kUpper);
-              Mirror(table.f32, c);
+              table.f32.mirror(size, c.data);
             }},
            [&](int64_t rounds) { return peak(rounds, &sink); });
   }

@@ -22,18 +22,19 @@ struct Kernels {
   int rows;    // rows of a product tile
   int panel;   // columns of a panel: 3 * vector
 
-  // c[r][j] = alpha * sum_i a[i][r] b[i][j] + beta * d[r][j] for r < rows, j < vectors * vector.
-  // Rows of a, b, c and d are `panel` elements apart. d may be null (beta unused), and may be c.
-  void (*product)(int vectors, int64_t k, const T* a, const T* b, T alpha, const T* d, T beta,
-                  T* c);
-
-  // The same for two tiles of rows, one vector wide: as many sums at once where a panel ends early.
-  // The rows of a are a0's and then a1's; c and d have 2 * rows rows.
-  void (*product_pair)(int64_t k, const T* a0, const T* a1, const T* b, T alpha, const T* d, T beta,
-                       T* c);
+  // c[r][j] = alpha * sum_i a[i][r] b[i][j] + beta * d[r][j] for r < rows (whole tiles of them) and
+  // j < vectors * vector. Rows of a, b, c and d are `panel` elements apart. The columns of a go on
+  // from panel to panel, which are `a_panel` elements apart, if a begins where one does; or they
+  // all lie within one. d may be null (beta unused), and may be c.
+  void (*product)(int vectors, int64_t rows, int64_t k, const T* a, int64_t a_panel, const T* b,
+                  T alpha, const T* d, T beta, T* c);
 
   // target[c][r] = source[r][c], one block of vector x vector elements; strides between rows.
   void (*transpose)(const T* source, int64_t source_stride, T* target, int64_t target_stride);
+
+  // Copies the blocks of vector x vector above the diagonal of a square matrix in panels, `side` a
+  // multiple of `vector`, to their places below it.
+  void (*mirror)(int64_t side, T* a);
 
   // The diagonal block of a Cholesky factorization, n <= panel a multiple of `vector`, rows `panel`
   // apart: the upper triangle of `a` becomes U with U^T U = A, `inverse` becomes U^-T (lower).
@@ -74,12 +75,9 @@ struct BfloatPair {
 // dot_pair.h says what is rounded when.
 struct PairKernels {
   int vector, rows, panel;  // as those of float32
-  // As in Kernels; k counts pairs.
-  void (*product)(int vectors, int64_t k, const BfloatPair* a, const BfloatPair* b, float alpha,
-                  const float* d, float beta, float* c);
-  void (*product_pair)(int64_t k, const BfloatPair* a0, const BfloatPair* a1, const BfloatPair* b,
-                       float alpha, const float* d, float beta, float* c);
-  // The same for blocks of vector x vector pairs.
+  // As in Kernels, k counting pairs, and blocks of vector x vector pairs.
+  void (*product)(int vectors, int64_t rows, int64_t k, const BfloatPair* a, int64_t a_panel,
+                  const BfloatPair* b, float alpha, const float* d, float beta, float* c);
   void (*transpose)(const BfloatPair* source, int64_t source_stride, BfloatPair* target,
                     int64_t target_stride);
   // target[i] = {first[i], second[i]}, of bfloat16 numbers and of floats that are rounded to them.

@@ -52,7 +52,7 @@ inline void Gram(const KernelTable& table, const PaddedBfloats& x, const Panels<
                             slice.At(i, r), slice.width);
       Multiply(kernels, slice, slice, 1.0f, k > 0 ? &g : nullptr, 1.0f, g, Shape::kUpper);
     }
-    Mirror(table.f32, g);
+    table.f32.mirror(g.rows, g.data);
   }
   scratch.Release(mark);
 }
@@ -62,29 +62,26 @@ inline void Apply(const KernelTable& table, const PairPanels& p, float a, const 
                   Scratch& scratch) {
   const PairKernels& kernels = table.pairs;
   const size_t mark = scratch.used();
-  const int64_t width = kernels.panel, tile = kernels.rows, depth = p.rows;
-  const int64_t fitting =
-      kBlockBytes / static_cast<int64_t>(sizeof(BfloatPair)) / depth / width * width;
-  const int64_t block = std::clamp<int64_t>(fitting, width, RoundUp(x.columns, width));
+  const int64_t width = kernels.panel, depth = p.rows;
+  const int64_t block = ApplyBlock(table.f32, x.rows, x.columns);
   PairPanels slice = TakePairs(kernels, depth, block, scratch);
+  Panels<float> product = Panels<float>::Take(table.f32, x.rows, block, scratch);
   if (!scratch.measuring()) {
     const int bfloat = static_cast<int>(Dtype::kBfloat16);
     for (int64_t l = 0; l < x.columns; l += block) {
-      slice.columns = std::min(block, x.columns - l);
-      for (int64_t c = 0; c < slice.columns; c += width)
+      slice.columns = product.columns = std::min(block, x.columns - l);
+      const auto each_panel = [&](const auto& visit) {
+        for (int64_t c = 0; c < slice.columns; c += width)
+          visit(c, std::min(width, slice.columns - c));
+      };
+      each_panel([&](int64_t c, int64_t n) {
         for (int64_t i = 0; i < depth; ++i)
-          kernels.interleave(std::min(width, slice.columns - c), x.At(2 * i, l + c),
-                             x.At(2 * i + 1, l + c), slice.At(i, c));
-      SplitLoop(x.rows / tile, static_cast<double>(x.rows * slice.columns * depth), [&](int64_t i) {
-        alignas(64) float buffer[8 * 48];
-        const int64_t r = i * tile;
-        for (int64_t c = 0; c < slice.columns; c += width) {
-          const int64_t valid = std::min(width, slice.columns - c);
-          table.f32.load[bfloat](tile, valid, x.At(r, l + c), x.columns, 1.0f, buffer, width);
-          kernels.product(static_cast<int>(valid / kernels.vector), depth, p.At(0, r),
-                          slice.Panel(c), 1.0f, buffer, a, buffer);
-          table.f32.store[bfloat](tile, valid, buffer, width, x.At(r, l + c), x.columns);
-        }
+          kernels.interleave(n, x.At(2 * i, l + c), x.At(2 * i + 1, l + c), slice.At(i, c));
+        table.f32.load[bfloat](x.rows, n, x.At(0, l + c), x.columns, 1.0f, product.Panel(c), width);
+      });
+      Multiply(kernels, p, slice, 1.0f, &product, a, product);
+      each_panel([&](int64_t c, int64_t n) {
+        table.f32.store[bfloat](x.rows, n, product.Panel(c), width, x.At(0, l + c), x.columns);
       });
     }
   }

@@ -35,6 +35,7 @@ struct Panels {
   }
 
   int64_t elements() const { return RoundUp(columns, width) * rows; }
+  int64_t panel() const { return width * rows; }  // elements of one
   T* Panel(int64_t column) const { return data + column / width * (rows * width); }
   T* At(int64_t row, int64_t column) const { return Panel(column) + row * width + column % width; }
 };
@@ -64,13 +65,6 @@ void Pack(const Kernels<T>& kernels, const char* data, Dtype dtype, int64_t stri
     for (int64_t k = here > 0 ? rows : 0; k < target.rows; ++k)
       std::fill_n(panel + k * width, step, T(0));
   }
-}
-
-// Copies the blocks above the diagonal of a square matrix to their places below it.
-template <typename T>
-void Mirror(const Kernels<T>& k, const Panels<T>& a) {
-  for (int64_t c = k.vector; c < a.columns; c += k.vector)
-    for (int64_t r = 0; r < c; r += k.vector) k.transpose(a.At(r, c), a.width, a.At(c, r), a.width);
 }
 
 template <typename T>

@@ -40,7 +40,7 @@ void PairForm(const KernelTable& table, const ortho_polar_options& options, cons
     RoundToPairs(table.pairs, a, pairs);
     table.round[1](a.elements(), a.data);
     Multiply(table.pairs, pairs, pairs, step.c, &a, step.b, z, Shape::kUpper);
-    Mirror(table.f32, z);
+    table.f32.mirror(side, z.data);
     RoundToPairs(table.pairs, z, pairs);
     Apply(table, pairs, step.a, work, scratch);
   }

@@ -100,35 +100,34 @@ void TestArithmetic() {
 void TestProducts(const PairKernels& k) {
   Random random(2);
   for (const int64_t depth : {0, 1, 7, 50}) {
-    for (int vectors = 0; vectors <= 3; ++vectors) {  // 0: two tiles at once, one vector wide
-      for (const bool addend : {false, true}) {
-        const int64_t tiles = vectors == 0 ? 2 : 1, columns = std::max(vectors, 1) * k.vector;
-        const int64_t rows = tiles * k.rows, size = rows * k.panel;
-        Buffer<float> storage_a(tiles * depth * k.panel + 1), storage_b(depth * k.panel + 1),
-            c(size), d(size);
-        BfloatPair* a = reinterpret_cast<BfloatPair*>(storage_a.data());
-        BfloatPair* b = reinterpret_cast<BfloatPair*>(storage_b.data());
-        for (int64_t i = 0; i < tiles * depth * k.panel; ++i) a[i] = RandomPair(random);
-        for (int64_t i = 0; i < depth * k.panel; ++i) b[i] = RandomPair(random);
-        for (int64_t i = 0; i < size; ++i) d[i] = static_cast<float>(random.Next());
-        const float* from = addend ? d.data() : nullptr;
-        if (vectors == 0)
-          k.product_pair(depth, a, a + depth * k.panel, b, 0.5f, from, 2.0f, c.data());
-        else
-          k.product(vectors, depth, a, b, 0.5f, from, 2.0f, c.data());
-        for (int64_t r = 0; r < rows; ++r) {
-          const BfloatPair* left = a + r / k.rows * depth * k.panel + r % k.rows;
-          for (int64_t j = 0; j < k.panel; ++j) {
-            float sum = 0;
-            for (int64_t i = 0; i < depth; ++i)
-              sum = cpu::DotPair(sum, left[i * k.panel], b[i * k.panel + j]);
-            // Powers of two, so that a fused and a separate addition round alike.
-            const float want = addend ? sum * 0.5f + d[r * k.panel + j] * 2.0f : sum * 0.5f;
-            const float got = c[r * k.panel + j];
-            if (j < columns)
-              CHECK(SameBits(got, want), "%a instead of %a at %d, %d", got, want, int(r), int(j));
-            else
-              CHECK(std::isnan(got), "column %d was written", int(j));
+    for (int vectors = 1; vectors <= 3; ++vectors) {
+      // A tile, several, and more than a panel of a has columns.
+      for (const int64_t rows : {k.rows, 2 * (k.panel / 2 / k.rows) * k.rows, k.panel + k.rows}) {
+        for (const bool addend : {false, true}) {
+          const int64_t a_panel = depth * k.panel, columns = vectors * k.vector,
+                        size = rows * k.panel;
+          Buffer<float> storage_a(2 * a_panel + 1), storage_b(a_panel + 1), c(size), d(size);
+          BfloatPair* a = reinterpret_cast<BfloatPair*>(storage_a.data());
+          BfloatPair* b = reinterpret_cast<BfloatPair*>(storage_b.data());
+          for (int64_t i = 0; i < 2 * a_panel; ++i) a[i] = RandomPair(random);
+          for (int64_t i = 0; i < a_panel; ++i) b[i] = RandomPair(random);
+          for (int64_t i = 0; i < size; ++i) d[i] = static_cast<float>(random.Next());
+          const float* from = addend ? d.data() : nullptr;
+          k.product(vectors, rows, depth, a, a_panel, b, 0.5f, from, 2.0f, c.data());
+          for (int64_t r = 0; r < rows; ++r) {
+            const BfloatPair* left = a + r / k.panel * a_panel + r % k.panel;
+            for (int64_t j = 0; j < k.panel; ++j) {
+              float sum = 0;
+              for (int64_t i = 0; i < depth; ++i)
+                sum = cpu::DotPair(sum, left[i * k.panel], b[i * k.panel + j]);
+              // Powers of two, so that a fused and a separate addition round alike.
+              const float want = addend ? sum * 0.5f + d[r * k.panel + j] * 2.0f : sum * 0.5f;
+              const float got = c[r * k.panel + j];
+              if (j < columns)
+                CHECK(SameBits(got, want), "%a instead of %a at %d, %d", got, want, int(r), int(j));
+              else
+                CHECK(std::isnan(got), "column %d was written", int(j));
+            }
           }
         }
       }
