@@ -5,47 +5,49 @@
 
 namespace ortho::cpu {
 
-// A = U^T U in place (upper triangle; below it `a` is left with garbage), and m = U^-T (lower,
-// zeros only inside the diagonal blocks). Left-looking, a panel at a time. Returns false at a pivot
-// that is not positive: then `a` and `m` hold nothing of use.
+// A + shift I = U^T U in u (upper triangle; below it u is left with garbage), and m = U^-T (lower,
+// zeros only inside the diagonal blocks). Left-looking, a panel at a time. u may be a. Returns false
+// at a pivot that is not positive: then u and m hold nothing of use.
 template <typename T>
-bool Factor(const Kernels<T>& kernels, const Panels<T>& a, const Panels<T>& m) {
+bool Factor(const Kernels<T>& kernels, const Panels<T>& a, T shift, const Panels<T>& u,
+            const Panels<T>& m) {
   const int64_t side = a.rows, width = a.width, vector = kernels.vector;
-  const auto vectors = [&](int64_t columns) {
-    return static_cast<int>(std::min(width, columns) / vector);
-  };
   alignas(64) T transposed[48 * 48];
   for (int64_t k = 0; k < side; k += width) {
-    const int64_t n = std::min(width, side - k);
-    T *diagonal = a.At(k, k), *inverse = m.At(k, k);
-    // What the finished rows above contribute to this block row.
+    const int64_t n = std::min(width, side - k), first = k / width;
     const int64_t ahead = (side - k + width - 1) / width;
-    if (k > 0)
-      SplitLoop(ahead, static_cast<double>(n * k * (side - k)), [&](int64_t p) {
-        T* above = diagonal + p * a.panel() - k * width;
-        T* target = above + k * width;
-        kernels.product(vectors(side - k - p * width), n, k, a.Panel(k), 0, above, T(-1), target,
-                        T(1), target);
-      });
+    const auto vectors = [&](int64_t p) {
+      return static_cast<int>(std::min(width, side - p * width) / vector);
+    };
+    // Block row k of A, less what the finished rows above contribute.
+    const auto update = [&](int64_t p, T* target) {
+      kernels.product(vectors(p), n, k, u.Panel(k), 0, u.data + p * u.panel(), T(-1),
+                      a.data + p * a.panel() + k * width, T(1), target);
+    };
+    T *diagonal = u.At(k, k), *inverse = m.At(k, k);
+    update(first, diagonal);
+    for (int64_t i = 0; i < n; ++i) diagonal[i * width + i] += shift;
     if (!(kernels.cholesky(static_cast<int>(n), diagonal, inverse) > T(0))) return false;
 
     // The inverse of the diagonal block, k-major, to stand on the left of products.
     for (int64_t r = 0; r < n; r += vector)
       for (int64_t c = 0; c < n; c += vector)
         kernels.transpose(inverse + r * width + c, width, transposed + c * width + r, width);
-    for (int64_t p = 1; p < ahead; ++p) {
+    const auto solve = [&](int64_t p, const T* right, T sign, T* target) {
+      kernels.product(vectors(p), n, n, transposed, 0, right, sign, nullptr, T(0), target);
+    };
+    SplitLoop(ahead - 1, static_cast<double>(n * k * (side - k)), [&](int64_t i) {
       alignas(64) T block[48 * 48];
-      T* target = diagonal + p * a.panel();
-      std::memcpy(block, target, sizeof(T) * static_cast<size_t>(n * width));
-      kernels.product(vectors(side - k - p * width), n, n, transposed, 0, block, T(1), nullptr,
-                      T(0), target);
-    }
-    SplitLoop(k / width, static_cast<double>(n * k * k / 2), [&](int64_t p) {
+      const int64_t p = first + 1 + i;
+      update(p, block);
+      solve(p, block, T(1), u.data + p * u.panel() + k * width);
+    });
+    SplitLoop(first, static_cast<double>(n * k * k / 2), [&](int64_t p) {
       alignas(64) T block[48 * 48];
       const int64_t j = p * width;
-      kernels.product(3, n, k - j, a.Panel(k) + j * width, 0, m.Panel(j) + j * width, T(1), nullptr,
-                      T(0), block);
-      kernels.product(3, n, n, transposed, 0, block, T(-1), nullptr, T(0), m.Panel(j) + k * width);
+      kernels.product(3, n, k - j, u.Panel(k) + j * width, 0, m.data + p * m.panel() + j * width,
+                      T(1), nullptr, T(0), block);
+      solve(p, block, T(-1), m.data + p * m.panel() + k * width);
     });
   }
   return true;

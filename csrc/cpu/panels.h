@@ -67,16 +67,25 @@ void Pack(const Kernels<T>& kernels, const char* data, Dtype dtype, int64_t stri
   }
 }
 
+// visit(a_ii) for i in [begin, end). A division for each would be felt on small sides.
+template <typename T, typename Visit>
+void ForDiagonal(const Panels<T>& a, int64_t begin, int64_t end, const Visit& visit) {
+  for (int64_t i = begin; i < end;) {
+    const int64_t next = std::min(end, (i / a.width + 1) * a.width);
+    for (T* element = a.At(i, i); i < next; ++i, element += a.width + 1) visit(*element);
+  }
+}
+
 template <typename T>
 T Trace(const Panels<T>& a) {
   T sum = 0;
-  for (int64_t i = 0; i < a.rows; ++i) sum += *a.At(i, i);
+  ForDiagonal(a, 0, a.rows, [&](T element) { sum += element; });
   return sum;
 }
 
 template <typename T>
 void AddToDiagonal(const Panels<T>& a, int64_t begin, int64_t end, T value) {
-  for (int64_t i = begin; i < end; ++i) *a.At(i, i) += value;
+  ForDiagonal(a, begin, end, [=](T& element) { element += value; });
 }
 
 }  // namespace ortho::cpu

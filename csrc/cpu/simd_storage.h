@@ -40,16 +40,37 @@ ORTHO_INLINE void StoreVector(const Vector<T>& x, S* to) {
 }
 
 template <typename T, typename S>
+ORTHO_INLINE void LoadRow(int64_t columns, const S* from, T scale, T* to) {
+  constexpr int kW = kVector<T>;
+  int64_t c = 0;
+  for (; c + kW <= columns; c += kW) StoreVector<T>(LoadVector<T>(from + c) * scale, to + c);
+  for (; c < columns; ++c) to[c] = static_cast<T>(Widen(from[c])) * scale;
+}
+
+template <typename T, typename S>
+ORTHO_INLINE void StoreRow(int64_t columns, const T* from, S* to) {
+  constexpr int kW = kVector<T>;
+  int64_t c = 0;
+  for (; c + kW <= columns; c += kW) StoreVector<T>(LoadVector<T>(from + c), to + c);
+  for (; c < columns; ++c) to[c] = static_cast<S>(from[c]);
+}
+
+// Rows as long as a panel is wide, which most are, without a loop.
+template <typename T, typename S>
 void LoadRows(int64_t rows, int64_t columns, const void* source, int64_t stride, T scale, T* target,
               int64_t target_stride) {
-  if constexpr (!kIsNumber<S>)
-    return Load<T, S>(rows, columns, source, stride, scale, target, target_stride);
-  constexpr int kW = kVector<T>;
-  const S* from = static_cast<const S*>(source);
-  for (int64_t r = 0; r < rows; ++r, from += stride, target += target_stride) {
-    int64_t c = 0;
-    for (; c + kW <= columns; c += kW) StoreVector<T>(LoadVector<T>(from + c) * scale, target + c);
-    for (; c < columns; ++c) target[c] = static_cast<T>(Widen(from[c])) * scale;
+  if constexpr (kIsNumber<S>) {
+    const S* from = static_cast<const S*>(source);
+    const auto each = [=](auto length) {
+      for (int64_t r = 0; r < rows; ++r)
+        LoadRow<T>(length(), from + r * stride, scale, target + r * target_stride);
+    };
+    if (columns == kPanel<T>)
+      each([] { return int64_t{kPanel<T>}; });
+    else
+      each([=] { return columns; });
+  } else {
+    Load<T, S>(rows, columns, source, stride, scale, target, target_stride);
   }
 }
 
@@ -57,13 +78,15 @@ template <typename T, typename S>
 void StoreRows(int64_t rows, int64_t columns, const T* source, int64_t source_stride, void* target,
                int64_t stride) {
   if constexpr (kIsNumber<S>) {
-    constexpr int kW = kVector<T>;
     S* to = static_cast<S*>(target);
-    for (int64_t r = 0; r < rows; ++r, source += source_stride, to += stride) {
-      int64_t c = 0;
-      for (; c + kW <= columns; c += kW) StoreVector<T>(LoadVector<T>(source + c), to + c);
-      for (; c < columns; ++c) to[c] = static_cast<S>(source[c]);
-    }
+    const auto each = [=](auto length) {
+      for (int64_t r = 0; r < rows; ++r)
+        StoreRow<T>(length(), source + r * source_stride, to + r * stride);
+    };
+    if (columns == kPanel<T>)
+      each([] { return int64_t{kPanel<T>}; });
+    else
+      each([=] { return columns; });
   } else {
     Store<T, S>(rows, columns, source, source_stride, target, stride);
   }
