@@ -6,8 +6,8 @@
 namespace ortho::cpu {
 
 // A + shift I = U^T U in u (upper triangle; below it u is left with garbage), and m = U^-T (lower,
-// zeros only inside the diagonal blocks). Left-looking, a panel at a time. u may be a. Returns false
-// at a pivot that is not positive: then u and m hold nothing of use.
+// zeros only inside the diagonal blocks). Left-looking, a panel at a time. u may be a. Returns
+// false at a pivot that is not positive: then u and m hold nothing of use.
 template <typename T>
 bool Factor(const Kernels<T>& kernels, const Panels<T>& a, T shift, const Panels<T>& u,
             const Panels<T>& m) {

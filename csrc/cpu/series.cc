@@ -41,8 +41,8 @@ void Interpolate(int degree, double radius, double* coefficients) {
 }
 
 // Relative error of the interpolation, no less than it is: its remainder is the product of all
-// (e - node), largest at the ends of the interval, and a divided difference of (1 - e)^(-1/2), which
-// grows with e, for all derivatives are positive. So it is largest at e = radius, where the
+// (e - node), largest at the ends of the interval, and a divided difference of (1 - e)^(-1/2),
+// which grows with e, for all derivatives are positive. So it is largest at e = radius, where the
 // function is; relative to the least value of that, at e = -radius, it can only be less.
 double ErrorBound(int degree, double radius, const double* coefficients) {
   double value = 0;
@@ -50,8 +50,8 @@ double ErrorBound(int degree, double radius, const double* coefficients) {
   return std::abs(InverseRoot(radius) - value) * std::sqrt(1 + radius);
 }
 
-// What that comes to, without interpolating: the remainder's leading term, (radius / 2)^(degree + 1)
-// times the Taylor coefficient at the middle. It is less than the remainder.
+// What that comes to, without interpolating: the remainder's leading term, (radius / 2)^(degree +
+// 1) times the Taylor coefficient at the middle. It is less than the remainder.
 double LeastError(int degree, double radius) {
   double error = 1;
   for (int k = 1; k <= degree + 1; ++k) error *= (2 * k - 1) / (2.0 * k) * (radius / 2);
