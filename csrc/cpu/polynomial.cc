@@ -22,12 +22,13 @@ namespace {
 bool GramFormPays(const StoredMatrix& x) { return 4 * x.large >= 5 * x.small; }
 
 // The step before which A is formed anew. Two at a time, for a step can take a singular value far
-// down, and what rounding did to A is magnified on its way up again: three in a row can be a
-// hundred times less exact. The last steps of a long table no longer move much and go together.
+// down, and what rounding did to A is magnified on its way up again: three at a time can be a
+// hundred times less exact. The last steps no longer move much and go together: four of a long
+// table, two or three of a short one.
 int64_t NextRestart(int64_t begin, int64_t steps) {
-  const int64_t last = steps - (steps >= 8 ? 4 : 2), left = last - begin;
-  if (left <= 0) return steps;
-  return left == 3 && steps < 8 ? last : std::min(last, begin + 2);
+  const int64_t together = steps >= 8 ? 4 : 2 + steps % 2;
+  const int64_t last = std::max<int64_t>(2, steps - together);
+  return begin >= last ? steps : std::min({steps, last, begin + 2});
 }
 
 // Of float32 rows.
