@@ -56,8 +56,9 @@ void GramForm(const KernelTable& table, const ortho_polar_options& options, cons
     Apply(kernels, q, 1.0f, work, 1.0f, 0.0f, out, scratch);
     return;
   }
-  // Rows of float32 are read where they lie.
-  const bool direct = x.dtype == Dtype::kFloat32 && x.large_is_contiguous;
+  // Rows of float32 are read where they lie, unless the scale is subnormal: a thread may flush
+  // that.
+  const bool direct = x.dtype == Dtype::kFloat32 && x.large_is_contiguous && scale >= 0x1p-126;
   if (!direct) CopyRows(table, x, scale, work);
   StoredMatrix source = direct ? x : work;
   float source_scale = direct ? static_cast<float>(scale) : 1.0f;
