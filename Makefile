@@ -30,10 +30,10 @@ SETUP_FILES := pyproject.toml setup.py requirements/constraints.txt
 BUILD_FILES := CMakeLists.txt $(wildcard cmake/*) $(filter-out csrc/tests/%,$(CXX_FILES))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ctest asan lint format bench dist clean
+.PHONY: help demo test ctest asan lint format bench bench-products dist clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(READY) ## train a small network on real images, plain and orthogonalised, and compare
 	$(RUN) -m demo $(DEMO_FLAGS)
@@ -71,6 +71,11 @@ format: $(READY) ## rewrite Python and C++ files the way lint wants them
 bench: $(READY) ## what orthogonalisation costs on this machine
 	$(RUN) -m bench.door
 	$(RUN) -m pytest bench/polar.py $(BENCH_FLAGS)
+
+bench-products: $(READY) ## matrix products against the multiply-adds of registers alone
+	cmake --preset cpu
+	cmake --build --preset cpu --target bench_products
+	build/cpu/csrc/bench/bench_products
 
 dist: $(READY) ## sdist and wheel in dist/
 	$(RUN) -m build

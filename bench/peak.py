@@ -27,6 +27,18 @@ def measure(dtype: torch.dtype, clock: str, repeats: int = 8) -> float:
     return max(rates)
 
 
+def bandwidth(size: int, repeats: int = 8) -> float:
+    """Bytes a second that a copy of `size` bytes, half of them read and half written, moves."""
+    source = torch.zeros(size // 8, dtype=torch.float32)
+    target = torch.zeros_like(source)
+    rates = []
+    for _ in range(repeats):
+        watch = Watch()
+        target.copy_(source)
+        rates.append(size / watch.span().cpu)
+    return max(rates)
+
+
 def least_operations(matrices: list[tuple[int, int]]) -> float:
     """X X^T, half of it for symmetry, and one product with X: no Gram method takes fewer."""
     return sum(3.0 * min(shape) ** 2 * max(shape) for shape in matrices)

@@ -16,8 +16,8 @@ def build_info() -> dict[str, str]:
     """Backends, instruction set, CUDA targets and versions, each as a line of text.
 
     `native` is "yes" or the reason why the native module does not run; `isa` names the CPU kernels
-    that run ("avx512", "avx2", "baseline", "reference"; "none" without the native module);
-    `cuda_archs` lists what the CUDA kernels were compiled for.
+    that run ("avx512_bf16", "avx512", "avx2", "baseline", "reference"; "none" without the native
+    module); `cuda_archs` lists what the CUDA kernels were compiled for.
     """
     module = native.module
     return {

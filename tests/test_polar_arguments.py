@@ -238,7 +238,8 @@ def test_build_info(capsys: pytest.CaptureFixture[str]) -> None:
     if native.module is not None:
         assert facts["native"] == "yes"
         assert native.module.version() == facts["version"]
-        assert facts["isa"] in ("avx512", "avx2", "baseline", "reference")
+        rows = ("avx512_bf16", "avx512", "avx2", "baseline", "reference")
+        assert facts["isa"] in rows
     else:
         assert facts["native"] == native.reason
     main()

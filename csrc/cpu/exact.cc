@@ -12,6 +12,7 @@
 #include <limits>
 
 #include "cpu/complete.h"
+#include "cpu/float_tail.h"
 #include "cpu/jacobi.h"
 #include "cpu/polar.h"
 #include "cpu/projected.h"
@@ -34,7 +35,7 @@ constexpr double kFloatCondition = 7;
 // The product with X in float32 errs by about 6e-8 times the condition number.
 constexpr double kFloatApplyCondition = 50;
 // On smaller sides converting costs what it saves.
-constexpr int64_t kSmallestFloatTail = 48;
+constexpr int64_t kSmallestFloatTail = 16;
 
 double RankTolerance(const ortho_polar_options& options, Dtype dtype) {
   if (options.rtol >= 0) return options.rtol;
@@ -78,27 +79,6 @@ void Refine(const Kernels<double>& kernels, int steps, const Panels<double>& p,
     if (!scratch.measuring()) Combine(kernels, -0.5, p, 0, p, 1.5, p);
     Apply(kernels, p, 1.0, o, 1.0, 0.0, o, scratch);
   }
-}
-
-// target = scale * source, the rest of target an identity. Panels of float are twice as wide as
-// those of double, so that a panel of double is half a panel of float.
-void Narrow(const KernelTable& table, const Panels<double>& source, double scale,
-            const Panels<float>& target) {
-  const auto store = table.f64.store[static_cast<int>(Dtype::kFloat32)];
-  table.f64.combine(source.elements(), scale, source.data, 0.0, nullptr, source.data);
-  for (int64_t c = 0; c < source.columns; c += source.width)
-    store(source.rows, std::min(source.width, source.columns - c), source.Panel(c), source.width,
-          target.At(0, c), target.width);
-  for (int64_t r = 0; r < target.rows; ++r)
-    for (int64_t c = r < source.rows ? source.columns : 0; c < target.columns; ++c)
-      *target.At(r, c) = r == c ? 1.0f : 0.0f;
-}
-
-void Widen(const KernelTable& table, const Panels<float>& source, const Panels<double>& target) {
-  const auto load = table.f64.load[static_cast<int>(Dtype::kFloat32)];
-  for (int64_t c = 0; c < target.columns; c += target.width)
-    load(target.rows, std::min(target.width, target.columns - c), source.At(0, c), source.width,
-         1.0, target.Panel(c), target.width);
 }
 
 // What the route decided, beside the workspace that holds the numbers.
@@ -155,24 +135,6 @@ Route ClearSpectrum(const KernelTable& table, GramWorkspace<double>& ws, const S
   return route;
 }
 
-// p^T <- (what is left of G)^(-1/2) p^T in float32; *factor as InverseRoot leaves it. If p was the
-// identity the result stays in fs.p, and the answer is true.
-bool FloatTail(const KernelTable& table, GramWorkspace<double>& ws, GramWorkspace<float>& fs,
-               const SpectrumBounds& left, double tolerance, double* factor) {
-  const double unit = 1 / left.high;
-  Narrow(table, ws.g, unit, fs.g);
-  SpectrumBounds bounds{left.low * unit, 1};
-  const Root root = InverseRoot(table.f32, fs, &bounds, false, tolerance, 0, factor);
-  *factor = root == Root::kDone ? *factor * std::sqrt(unit) : std::nan("");
-  if (!ws.has_p) return true;
-  // Apply takes p^T X, and (P C)^T = C P for symmetric factors: what float32 left in C stands
-  // outside.
-  Widen(table, fs.p, ws.s);
-  Multiply<double>(table.f64, ws.p, ws.s, 1.0, nullptr, 0.0, ws.m);
-  std::swap(ws.p, ws.m);
-  return false;
-}
-
 // Returns false if the matrix must go to Jacobi.
 bool GramRoute(const KernelTable& table, const StoredMatrix& x, double scale, double rtol,
                const StoredMatrix& out, bool complete, Scratch& scratch) {
@@ -190,6 +152,7 @@ bool GramRoute(const KernelTable& table, const StoredMatrix& x, double scale, do
   double factor = 1;
   Route route;
   bool in_float = !is_double;  // the last product, with fs.p
+  bool twice = false;          // ws.p first, and then fs.p: less than their product, near a square
   if (!measuring) {
     route = ClearSpectrum(table, ws, x, scale, rtol, &null, scratch);
     if (route.jacobi) return false;
@@ -213,18 +176,23 @@ bool GramRoute(const KernelTable& table, const StoredMatrix& x, double scale, do
     if (root == Root::kFailed) return false;
     if (route.few_null && ws.has_p) RemoveNullDirections(f64, null, ws.p, ws.vectors);
     in_float = false;
-    if (root == Root::kHandedOver)
-      in_float = FloatTail(table, ws, fs, route.bounds, tolerance, &factor);
+    if (root == Root::kHandedOver) {
+      FloatTail(table, ws, fs, route.bounds, tolerance, &factor);
+      in_float = !ws.has_p;
+      twice = ws.has_p && x.dtype == Dtype::kFloat32 && 2 * x.large <= 3 * x.small;
+      if (ws.has_p && !twice) MultiplyTail(table, ws, fs);
+    }
     if (!std::isfinite(factor)) return false;
-    if (!in_float && !is_double && route.condition < kFloatApplyCondition) {
+    if (!in_float && !twice && !is_double && route.condition < kFloatApplyCondition) {
       in_float = true;
       Narrow(table, ws.p, factor, fs.p);
       factor = 1;
     }
   }
-  if (in_float)
-    Apply(f32, fs.p, static_cast<float>(factor), x, static_cast<float>(scale), 0.0f, out, scratch);
-  if (!in_float || measuring) Apply(f64, ws.p, factor, x, scale, 0.0, out, scratch);
+  if (!in_float || measuring) Apply(f64, ws.p, twice ? 1.0 : factor, x, scale, 0.0, out, scratch);
+  if (in_float || twice)
+    Apply(f32, fs.p, static_cast<float>(factor), twice ? out : x,
+          twice ? 1.0f : static_cast<float>(scale), 0.0f, out, scratch);
   // Completion counts what is missing from O O^T, which must be a projector for that.
   const bool well_conditioned = route.condition < 1e3;
   Refine(f64, !is_double && !complete ? 0 : well_conditioned ? 1 : 2, ws.g, out, scratch);

@@ -35,9 +35,7 @@ void Combine(const Kernels<T>& kernels, double alpha, const Panels<T>& a, double
 // ws.w = (G + shift I)^-1; false if that is not positive definite to working precision.
 template <typename T>
 bool Invert(const Kernels<T>& kernels, GramWorkspace<T>& ws, double shift) {
-  std::memcpy(ws.factor.data, ws.g.data, sizeof(T) * static_cast<size_t>(ws.g.elements()));
-  if (shift != 0) AddToDiagonal(ws.factor, 0, ws.factor.rows, static_cast<T>(shift));
-  if (!Factor(kernels, ws.factor, ws.m)) return false;
+  if (!Factor(kernels, ws.g, static_cast<T>(shift), ws.factor, ws.m)) return false;
   InverseFromFactor(kernels, ws.m, ws.w);
   return true;
 }

@@ -8,14 +8,17 @@ namespace ortho::cpu {
 namespace {
 
 struct Runnable {
-  const KernelTable* rows[5] = {};
+  const KernelTable* rows[6] = {};
   Runnable() {
     int n = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-      rows[n++] = &kAvx512Kernels;
+    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+#if defined(ORTHO_WITH_AVX512_BF16)
+    if (avx512 && __builtin_cpu_supports("avx512bf16")) rows[n++] = &kAvx512Bf16Kernels;
+#endif
+    if (avx512) rows[n++] = &kAvx512Kernels;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) rows[n++] = &kAvx2Kernels;
     rows[n++] = &kBaselineKernels;
 #endif

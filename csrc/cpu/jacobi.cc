@@ -6,10 +6,9 @@
 namespace ortho::cpu {
 
 void OrthogonalizeRows(const Kernels<double>& kernels, int64_t m, int64_t n, double* y,
-                       double* rotations, double negligible) {
+                       double* rotations, double negligible, double orthogonal) {
   std::fill(rotations, rotations + m * m, 0.0);
   for (int64_t i = 0; i < m; ++i) rotations[i * m + i] = 1;
-  constexpr double kOrthogonal = 1e-15;
   constexpr int kMaxSweeps = 40;
   for (int sweep = 0; sweep < kMaxSweeps; ++sweep) {
     double longest = 0;
@@ -23,12 +22,15 @@ void OrthogonalizeRows(const Kernels<double>& kernels, int64_t m, int64_t n, dou
         const double aa = kernels.dot(n, a, a), bb = kernels.dot(n, b, b);
         if (std::max(aa, bb) <= ignored) continue;
         const double ab = kernels.dot(n, a, b);
-        if (!(std::abs(ab) > kOrthogonal * std::sqrt(aa) * std::sqrt(bb))) continue;
+        if (!(std::abs(ab) > orthogonal * std::sqrt(aa) * std::sqrt(bb))) continue;
         rotated = true;
         // The smaller root of t^2 + 2 zeta t - 1 = 0: the rotation by at most 45 degrees.
         const double zeta = (bb - aa) / (2 * ab);
-        const double t = std::copysign(1.0, zeta) / (std::abs(zeta) + std::hypot(1.0, zeta));
-        const double c = 1 / std::hypot(1.0, t), s = c * t;
+        constexpr double kHuge = 1e100;  // its square would overflow, and 1 is nothing beside it
+        const double size = std::abs(zeta);
+        const double t =
+            std::copysign(1.0, zeta) / (size + (size > kHuge ? size : std::sqrt(1 + size * size)));
+        const double c = 1 / std::sqrt(1 + t * t), s = c * t;
         kernels.rotate(n, c, s, a, b);
         kernels.rotate(m, c, s, rotations + p * m, rotations + q * m);
       }

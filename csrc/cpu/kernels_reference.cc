@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "cpu/convert.h"
+#include "cpu/dot_pair.h"
 #include "cpu/kernel_table.h"
 
 namespace ortho::cpu {
@@ -11,24 +12,28 @@ namespace {
 constexpr int kVector = 4, kRows = 4, kPanel = 3 * kVector;
 
 template <typename T>
-void Product(int vectors, int64_t k, const T* a, const T* b, T alpha, const T* d, T beta, T* c) {
-  T sum[kRows][kPanel] = {};
-  const int columns = vectors * kVector;
-  for (int64_t i = 0; i < k; ++i)
-    for (int r = 0; r < kRows; ++r)
-      for (int j = 0; j < columns; ++j) sum[r][j] += a[i * kPanel + r] * b[i * kPanel + j];
-  for (int r = 0; r < kRows; ++r)
-    for (int j = 0; j < columns; ++j) {
-      const int at = r * kPanel + j;
-      c[at] = d ? sum[r][j] * alpha + d[at] * beta : sum[r][j] * alpha;
-    }
+T Accumulate(T sum, T x, T y) {
+  return sum + x * y;
 }
+float Accumulate(float sum, BfloatPair x, BfloatPair y) { return DotPair(sum, x, y); }
 
-template <typename T>
-void ProductPair(int64_t k, const T* a0, const T* a1, const T* b, T alpha, const T* d, T beta,
-                 T* c) {
-  Product(1, k, a0, b, alpha, d, beta, c);
-  Product(1, k, a1, b, alpha, d ? d + kRows * kPanel : nullptr, beta, c + kRows * kPanel);
+template <typename S, typename T>
+void Product(int vectors, int64_t rows, int64_t k, const S* a, int64_t a_panel, const S* b, T alpha,
+             const T* d, T beta, T* c) {
+  const int columns = vectors * kVector;
+  for (int64_t tile = 0; tile < rows; tile += kRows) {
+    const S* left = a + tile / kPanel * a_panel + tile % kPanel;
+    T sum[kRows][kPanel] = {};
+    for (int64_t i = 0; i < k; ++i)
+      for (int r = 0; r < kRows; ++r)
+        for (int j = 0; j < columns; ++j)
+          sum[r][j] = Accumulate(sum[r][j], left[i * kPanel + r], b[i * kPanel + j]);
+    for (int r = 0; r < kRows; ++r)
+      for (int j = 0; j < columns; ++j) {
+        const int64_t at = (tile + r) * kPanel + j;
+        c[at] = d ? sum[r][j] * alpha + d[at] * beta : sum[r][j] * alpha;
+      }
+  }
 }
 
 template <typename T, typename S>
@@ -48,6 +53,15 @@ void Transpose(const T* source, int64_t source_stride, T* target, int64_t target
     for (int c = 0; c < kVector; ++c) block[r][c] = source[r * source_stride + c];
   for (int r = 0; r < kVector; ++r)
     for (int c = 0; c < kVector; ++c) target[r * target_stride + c] = block[c][r];
+}
+
+template <typename T>
+void Mirror(int64_t side, T* a) {
+  const auto at = [=](int64_t r, int64_t c) -> T& {
+    return a[c / kPanel * kPanel * side + r * kPanel + c % kPanel];
+  };
+  for (int64_t r = 0; r < side; ++r)
+    for (int64_t c = r + 1; c < side; ++c) at(c, r) = at(r, c);
 }
 
 template <typename T>
@@ -109,9 +123,9 @@ constexpr Kernels<T> MakeKernels() {
   return {kVector,
           kRows,
           kPanel,
-          Product<T>,
-          ProductPair<T>,
+          Product<T, T>,
           Transpose<T>,
+          Mirror<T>,
           Cholesky<T>,
           Combine<T>,
           WeighRows<T>,
@@ -128,6 +142,8 @@ constexpr Kernels<T> MakeKernels() {
 const KernelTable kReferenceKernels = {"reference",
                                        MakeKernels<float>(),
                                        MakeKernels<double>(),
+                                       {kVector, kRows, kPanel, Product<BfloatPair, float>,
+                                        Transpose<BfloatPair>, Interleave, RoundToPairs},
                                        {MaxAbsHalf, MaxAbsBfloat, MaxAbsFloat, MaxAbsDouble},
                                        {RoundToHalf, RoundToBfloat}};
 

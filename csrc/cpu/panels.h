@@ -35,6 +35,7 @@ struct Panels {
   }
 
   int64_t elements() const { return RoundUp(columns, width) * rows; }
+  int64_t panel() const { return width * rows; }  // elements of one
   T* Panel(int64_t column) const { return data + column / width * (rows * width); }
   T* At(int64_t row, int64_t column) const { return Panel(column) + row * width + column % width; }
 };
@@ -66,23 +67,25 @@ void Pack(const Kernels<T>& kernels, const char* data, Dtype dtype, int64_t stri
   }
 }
 
-// Copies the blocks above the diagonal of a square matrix to their places below it.
-template <typename T>
-void Mirror(const Kernels<T>& k, const Panels<T>& a) {
-  for (int64_t c = k.vector; c < a.columns; c += k.vector)
-    for (int64_t r = 0; r < c; r += k.vector) k.transpose(a.At(r, c), a.width, a.At(c, r), a.width);
+// visit(a_ii) for i in [begin, end). A division for each would be felt on small sides.
+template <typename T, typename Visit>
+void ForDiagonal(const Panels<T>& a, int64_t begin, int64_t end, const Visit& visit) {
+  for (int64_t i = begin; i < end;) {
+    const int64_t next = std::min(end, (i / a.width + 1) * a.width);
+    for (T* element = a.At(i, i); i < next; ++i, element += a.width + 1) visit(*element);
+  }
 }
 
 template <typename T>
 T Trace(const Panels<T>& a) {
   T sum = 0;
-  for (int64_t i = 0; i < a.rows; ++i) sum += *a.At(i, i);
+  ForDiagonal(a, 0, a.rows, [&](T element) { sum += element; });
   return sum;
 }
 
 template <typename T>
 void AddToDiagonal(const Panels<T>& a, int64_t begin, int64_t end, T value) {
-  for (int64_t i = begin; i < end; ++i) *a.At(i, i) += value;
+  ForDiagonal(a, begin, end, [=](T& element) { element += value; });
 }
 
 }  // namespace ortho::cpu

@@ -3,27 +3,35 @@
 namespace ortho::cpu {
 namespace {
 
-// Gram-Schmidt on the rows of a, twice.
-void Orthonormalize(const Kernels<double>& k, int64_t rows, int64_t n, double* a) {
+// Gram-Schmidt on the rows of a, twice. lengths[i] becomes the length of row i, less what lies
+// along the rows before it.
+void Orthonormalize(const Kernels<double>& k, int64_t rows, int64_t n, double* a, double* lengths) {
   for (int64_t i = 0; i < rows; ++i) {
     double* row = a + i * n;
-    for (int pass = 0; pass < 2; ++pass) {
-      k.combine(n, 1 / std::sqrt(k.dot(n, row, row)), row, 0.0, nullptr, row);
-      for (int64_t j = 0; j < i; ++j)
+    lengths[i] = 1;
+    for (int pass = 0; pass < 3; ++pass) {  // the last only normalizes
+      const double length = std::sqrt(k.dot(n, row, row));
+      lengths[i] *= length;
+      k.combine(n, 1 / length, row, 0.0, nullptr, row);
+      for (int64_t j = 0; j < i && pass < 2; ++j)
         k.combine(n, 1.0, row, -k.dot(n, a + j * n, row), a + j * n, row);
     }
-    k.combine(n, 1 / std::sqrt(k.dot(n, row, row)), row, 0.0, nullptr, row);
   }
 }
 
+// columns(r, i) = rows[i][r], and back.
 void ToColumns(const double* rows, const Panels<double>& columns) {
-  for (int64_t i = 0; i < kNullBlock; ++i)
-    for (int64_t r = 0; r < columns.rows; ++r) *columns.At(r, i) = rows[i * columns.rows + r];
+  for (int64_t i = 0; i < kNullBlock; ++i, rows += columns.rows) {
+    double* column = columns.At(0, i);
+    for (int64_t r = 0; r < columns.rows; ++r) column[r * columns.width] = rows[r];
+  }
 }
 
 void ToRows(const Panels<double>& columns, double* rows) {
-  for (int64_t i = 0; i < kNullBlock; ++i)
-    for (int64_t r = 0; r < columns.rows; ++r) rows[i * columns.rows + r] = *columns.At(r, i);
+  for (int64_t i = 0; i < kNullBlock; ++i, rows += columns.rows) {
+    const double* column = columns.At(0, i);
+    for (int64_t r = 0; r < columns.rows; ++r) rows[r] = column[r * columns.width];
+  }
 }
 
 // a = L Q by Gram-Schmidt on rows, a <- Q. Row by row L has the accuracy of a, and with it the
@@ -56,21 +64,31 @@ bool FindNullDirections(const KernelTable& table, const GramWorkspace<double>& w
   }
   for (int64_t i = 0; i < kNullBlock; ++i)  // the padding stays out of it
     std::fill(block + i * side + x.small, block + (i + 1) * side, 0.0);
-  // Six products: a gap of 10 in sigma between null and kept gains a factor 100 with each.
-  for (int product = 0; product < 6; ++product) {
-    Orthonormalize(k, kNullBlock, side, block);
+  // Inverse iteration. The growth of its rows tells what it has come to: those that grow as only a
+  // null direction can are parted from the rest by the ratio to the least growth, once with each
+  // product. Most gradients have a wide gap, and two products will do; six have to.
+  constexpr int kMostProducts = 6;
+  constexpr double kParted = 1e12;
+  double growth[kNullBlock];
+  for (int product = 1; product <= kMostProducts; ++product) {
     ToColumns(block, null->columns);
     Multiply<double>(k, ws.w, null->columns, 1.0, nullptr, 0.0, null->product);
     ToRows(null->product, block);
+    Orthonormalize(k, kNullBlock, side, block, growth);
+    double least_null = INFINITY;
+    for (const double length : growth)
+      if (length * threshold * threshold > 0.25) least_null = std::min(least_null, length);
+    const double gain = least_null / growth[kNullBlock - 1];
+    if (product > 1 && std::isfinite(gain) && std::pow(gain, product) > kParted) break;
   }
-  Orthonormalize(k, kNullBlock, side, block);
   // Rayleigh-Ritz on X itself, where sigma decides and not sigma^2.
   ToColumns(block, null->columns);
   const StoredMatrix image = RowMajor(null->image, Dtype::kFloat64, kNullBlock, x.large);
   Apply(k, null->columns, 1.0, x, scale, 0.0, image, scratch);
   double factor[kNullBlock * kNullBlock];
   LowerFactor(k, kNullBlock, x.large, null->image, factor);
-  OrthogonalizeRows(k, kNullBlock, kNullBlock, factor, null->rotations, 0);
+  // What is left between two rows turns the shorter by that times the ratio of their lengths.
+  OrthogonalizeRows(k, kNullBlock, kNullBlock, factor, null->rotations, 0, 1e-7);
   // block <- rotations block, the rows below the threshold first.
   std::memcpy(null->product.data, block, sizeof(double) * static_cast<size_t>(kNullBlock * side));
   const double* old = null->product.data;
@@ -88,8 +106,8 @@ bool FindNullDirections(const KernelTable& table, const GramWorkspace<double>& w
     for (int64_t j = 0; j < kNullBlock; ++j)
       k.combine(side, 1.0, target, null->rotations[i * kNullBlock + j], old + j * side, target);
   }
-  constexpr double kParted = 8;  // each of the six products gained the square of this
-  return null->count < kNullBlock && largest >= kParted * largest_null;
+  constexpr double kGap = 8;  // each product gained the square of this
+  return null->count < kNullBlock && largest >= kGap * largest_null;
 }
 
 void LiftNullDirections(const Kernels<double>& kernels, const NullDirections& null, double lift,

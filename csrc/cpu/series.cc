@@ -40,14 +40,22 @@ void Interpolate(int degree, double radius, double* coefficients) {
   }
 }
 
-// Relative error of the interpolation, from the remainder at Chebyshev nodes: the (n + 1)-th
-// derivative of (1 - e)^(-1/2) is largest at e = radius, and the function smallest at -radius.
-double ErrorBound(int degree, double radius) {
-  double bound = 2 * std::sqrt((1 + radius) / (1 - radius));
-  for (int k = 1; k <= degree + 1;
-       ++k)  // the coefficient of e^(degree + 1), and the powers with it
-    bound *= (2 * k - 1) / (2.0 * k) * (radius / 2) / (1 - radius);
-  return bound;
+// Relative error of the interpolation, no less than it is: its remainder is the product of all
+// (e - node), largest at the ends of the interval, and a divided difference of (1 - e)^(-1/2),
+// which grows with e, for all derivatives are positive. So it is largest at e = radius, where the
+// function is; relative to the least value of that, at e = -radius, it can only be less.
+double ErrorBound(int degree, double radius, const double* coefficients) {
+  double value = 0;
+  for (int power = degree; power >= 0; --power) value = value * radius + coefficients[power];
+  return std::abs(InverseRoot(radius) - value) * std::sqrt(1 + radius);
+}
+
+// What that comes to, without interpolating: the remainder's leading term, (radius / 2)^(degree +
+// 1) times the Taylor coefficient at the middle. It is less than the remainder.
+double LeastError(int degree, double radius) {
+  double error = 1;
+  for (int k = 1; k <= degree + 1; ++k) error *= (2 * k - 1) / (2.0 * k) * (radius / 2);
+  return 2 * error;
 }
 
 }  // namespace
@@ -58,8 +66,9 @@ Series InverseRootSeries(double radius, double tolerance) {
   // Interpolation divides by differences of nodes, which must not vanish; below this any will do.
   radius = std::max(radius, 1e-7);
   for (const int degree : {1, 2, 4, 6}) {
-    if (ErrorBound(degree, radius) > tolerance) continue;
+    if (LeastError(degree, radius) > tolerance) continue;  // interpolating takes longer than this
     Interpolate(degree, radius, series.coefficients);
+    if (ErrorBound(degree, radius, series.coefficients) > tolerance) continue;
     series.degree = degree;
     break;
   }

@@ -26,67 +26,96 @@ void TestGeometry(const Kernels<T>& k) {
   CHECK(k.panel <= 48 && k.rows <= 8, "buffers are sized for 48 x 8");
 }
 
+// Rows that run over two panels of the left side, whole or from inside the first.
 template <typename T>
 void TestProduct(const Kernels<T>& k, Random& random) {
-  for (const int64_t depth : {0, 1, 2, 7, 100}) {
-    for (int vectors = 1; vectors <= 3; ++vectors) {
-      for (const int addend : {0, 1, 2}) {  // none, another matrix, c itself
-        Buffer<T> a(depth * k.panel + 1), b(depth * k.panel + 1), c(k.rows * k.panel),
-            d(k.rows * k.panel);
-        Fill(random, a, depth * k.panel);
-        Fill(random, b, depth * k.panel);
-        Fill(random, d, k.rows * k.panel);
-        Fill(random, c, k.rows * k.panel);
-        const std::vector<T> before(c.data(), c.data() + k.rows * k.panel);
-        const T* from = addend == 0 ? nullptr : addend == 1 ? d.data() : c.data();
-        k.product(vectors, depth, a.data(), b.data(), T(0.75), from, T(-1.5), c.data());
-        for (int r = 0; r < k.rows; ++r) {
-          for (int j = 0; j < k.panel; ++j) {
-            const int at = r * k.panel + j;
-            if (j >= vectors * k.vector) {
-              CHECK(c[at] == before[at], "column %d was written", j);
-              continue;
-            }
-            double sum = 0, size = 2;
-            for (int64_t i = 0; i < depth; ++i) {
-              sum += static_cast<double>(a[i * k.panel + r]) * b[i * k.panel + j];
-              size += std::abs(static_cast<double>(a[i * k.panel + r]) * b[i * k.panel + j]);
-            }
-            sum *= 0.75;
-            if (addend > 0) sum += -1.5 * (addend == 1 ? d[at] : before[at]);
-            const double bound = kEps<T> * size * (static_cast<double>(depth) + 3);
-            CHECK(std::abs(c[at] - sum) <= bound, "%g instead of %g, depth %d", double(c[at]), sum,
-                  int(depth));
-          }
+  const auto run = [&](int vectors, int64_t rows, int64_t depth, int64_t from, int addend) {
+    const int64_t a_panel = depth * k.panel + 16, size = rows * k.panel;
+    Buffer<T> a(3 * a_panel), b(depth * k.panel + 1), c(size), d(size);
+    Fill(random, a, 3 * a_panel);
+    Fill(random, b, depth * k.panel);
+    Fill(random, c, size);
+    Fill(random, d, size);
+    const std::vector<T> before(c.data(), c.data() + size);
+    const T* added = addend == 0 ? nullptr : addend == 1 ? d.data() : c.data();
+    k.product(vectors, rows, depth, a.data() + from, a_panel, b.data(), T(0.75), added, T(-1.5),
+              c.data());
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t j = 0; j < k.panel; ++j) {
+        const int64_t at = r * k.panel + j, column = from + r;
+        if (j >= vectors * k.vector) {
+          CHECK(c[at] == before[at], "column %d was written", int(j));
+          continue;
         }
+        double sum = 0, size = 2;
+        for (int64_t i = 0; i < depth; ++i) {
+          const double left = a[column / k.panel * a_panel + i * k.panel + column % k.panel];
+          sum += left * b[i * k.panel + j];
+          size += std::abs(left * b[i * k.panel + j]);
+        }
+        sum *= 0.75;
+        if (addend > 0) sum += -1.5 * (addend == 1 ? d[at] : before[at]);
+        const double bound = kEps<T> * size * (static_cast<double>(depth) + 3);
+        CHECK(std::abs(c[at] - sum) <= bound, "%g instead of %g, depth %d, row %d of %d",
+              double(c[at]), sum, int(depth), int(r), int(rows));
       }
     }
-  }
+  };
+  for (const int64_t depth : {0, 1, 2, 7, 100})
+    for (int vectors = 1; vectors <= 3; ++vectors)
+      for (const int addend : {0, 1, 2}) {  // none, another matrix, c itself
+        for (int64_t rows = 0; rows <= 2 * k.panel + k.rows; rows += k.rows)
+          run(vectors, rows, depth, 0, addend);
+        for (int64_t from = 0; from < k.panel; from += k.rows)
+          run(vectors, k.panel - from, depth, from, addend);
+      }
 }
 
-// Two tiles at once are the two tiles one by one, to the bit.
+// A sum is the same to the bit in whatever tile it is computed.
 template <typename T>
-void TestProductPair(const Kernels<T>& k, Random& random) {
-  for (const int64_t depth : {0, 1, 33}) {
-    for (const bool addend : {false, true}) {
-      const int64_t rows = 2 * k.rows * k.panel;
-      Buffer<T> a(2 * depth * k.panel + 1), b(depth * k.panel + 1), c(rows), d(rows),
-          expected(rows);
-      Fill(random, a, 2 * depth * k.panel);
-      Fill(random, b, depth * k.panel);
-      Fill(random, d, rows);
-      const T *a0 = a.data(), *a1 = a0 + depth * k.panel, *from = addend ? d.data() : nullptr;
-      k.product_pair(depth, a0, a1, b.data(), T(0.5), from, T(2), c.data());
-      const int64_t second = k.rows * k.panel;
-      k.product(1, depth, a0, b.data(), T(0.5), from, T(2), expected.data());
-      k.product(1, depth, a1, b.data(), T(0.5), addend ? from + second : nullptr, T(2),
-                expected.data() + second);
-      for (int64_t r = 0; r < 2 * k.rows; ++r)
-        for (int64_t j = 0; j < k.panel; ++j) {
-          const T got = c[r * k.panel + j], want = expected[r * k.panel + j];
-          CHECK(got == want || (std::isnan(got) && std::isnan(want)), "at %d, %d", int(r), int(j));
+void TestTiles(const Kernels<T>& k, Random& random) {
+  const int64_t depth = 33, rows = 2 * k.panel, a_panel = depth * k.panel;
+  Buffer<T> a(2 * a_panel), b(depth * k.panel), whole(rows * k.panel), part(rows * k.panel);
+  Fill(random, a, 2 * a_panel);
+  Fill(random, b, depth * k.panel);
+  k.product(3, rows, depth, a.data(), a_panel, b.data(), T(0.5), nullptr, T(0), whole.data());
+  for (int vectors = 1; vectors <= 3; ++vectors)
+    for (const int64_t step : {int64_t{k.rows}, int64_t{k.panel}, rows})
+      for (int64_t r = 0; r < rows; r += step) {
+        k.product(vectors, step, depth, a.data() + r / k.panel * a_panel + r % k.panel, a_panel,
+                  b.data(), T(0.5), nullptr, T(0), part.data());
+        for (int64_t i = 0; i < step; ++i)
+          for (int64_t j = 0; j < vectors * k.vector; ++j)
+            CHECK(part[i * k.panel + j] == whole[(r + i) * k.panel + j], "at %d, %d", int(r + i),
+                  int(j));
+      }
+}
+
+// Both directions, every dtype, rows that end inside a vector.
+template <typename T>
+void TestStorage(const Kernels<T>& k, Random& random) {
+  for (const int64_t columns : {0, 1, 3, 8, 29, 96}) {
+    constexpr int64_t kLines = 3, kStride = 101, kWide = 99;
+    Buffer<double> source(kLines * kStride), stored(kLines * kStride);
+    Fill(random, source, kLines * kStride);
+    const std::vector<float> floats(source.data(), source.data() + kLines * kStride);
+    std::vector<float> narrow(kLines * kStride, NAN);
+    Buffer<T> a(kLines * kWide), b(kLines * kWide);
+    k.load[3](kLines, columns, source.data(), kStride, T(2), a.data(), kWide);
+    k.load[2](kLines, columns, floats.data(), kStride, T(2), b.data(), kWide);
+    k.store[3](kLines, columns, a.data(), kWide, stored.data(), kStride);
+    k.store[2](kLines, columns, a.data(), kWide, narrow.data(), kStride);
+    for (int64_t r = 0; r < kLines; ++r)
+      for (int64_t c = 0; c < kWide; ++c) {
+        const int64_t in = r * kStride + c, at = r * kWide + c;
+        if (c >= columns) {
+          CHECK(std::isnan(a[at]) && std::isnan(b[at]), "column %d was loaded", int(c));
+          CHECK(std::isnan(stored[in]) && std::isnan(narrow[in]), "column %d was stored", int(c));
+          continue;
         }
-    }
+        CHECK(a[at] == T(2) * static_cast<T>(source[in]) && b[at] == T(2) * floats[in], "load");
+        CHECK(stored[in] == double(a[at]) && narrow[in] == float(a[at]), "store");
+      }
   }
 }
 
@@ -129,6 +158,25 @@ void TestTranspose(const Kernels<T>& k, Random& random) {
   for (int r = 0; r < k.vector; ++r)
     for (int c = 0; c < k.vector; ++c)
       CHECK(a[r * k.panel + c] == b[r * 2 * k.panel + c], "in place, at %d, %d", r, c);
+}
+
+template <typename T>
+void TestMirror(const Kernels<T>& k, Random& random) {
+  for (const int64_t vectors : {1, 2, 3, 4, 7}) {
+    const int64_t side = vectors * k.vector, elements = (vectors + 2) / 3 * k.panel * side;
+    Buffer<T> a(elements);
+    Fill(random, a, elements);
+    const std::vector<T> before(a.data(), a.data() + elements);
+    const auto at = [&](int64_t r, int64_t c) {
+      return c / k.panel * k.panel * side + r * k.panel + c % k.panel;
+    };
+    k.mirror(side, a.data());
+    for (int64_t r = 0; r < side; ++r)
+      for (int64_t c = 0; c < side; ++c)
+        if (r / k.vector != c / k.vector)  // blocks on the diagonal are there already
+          CHECK(a[at(r, c)] == before[r < c ? at(r, c) : at(c, r)], "side %d, at %d, %d", int(side),
+                int(r), int(c));
+  }
 }
 
 template <typename T>
@@ -253,9 +301,11 @@ void TestTable(const KernelTable& table, uint64_t seed) {
   Random random(seed);
   TestGeometry(k);
   TestProduct(k, random);
-  TestProductPair(k, random);
+  TestTiles(k, random);
+  TestStorage(k, random);
   TestLoadTransposed(k, random);
   TestTranspose(k, random);
+  TestMirror(k, random);
   TestCholesky(k, random);
   TestVectors(k, random);
   TestWeighRows(k, random);

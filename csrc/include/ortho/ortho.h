@@ -181,9 +181,9 @@ ORTHO_API ortho_status ortho_frobenius_norm(const ortho_tensor* x, const ortho_t
 ORTHO_API ortho_status ortho_set_num_threads(int32_t threads); /* >= 1 */
 ORTHO_API int32_t ortho_get_num_threads(void);
 
-/* The CPU kernels that run ("avx512", "avx2", "baseline", "reference"), chosen at the first call
- * from the machine, or from the environment variable ORTHO_ISA; NULL with an error if that names
- * one that this machine or build does not have. */
+/* The CPU kernels that run ("avx512_bf16", "avx512", "avx2", "baseline", "reference"), chosen at
+ * the first call from the machine, or from the environment variable ORTHO_ISA; NULL with an error
+ * if that names one that this machine or build does not have. */
 ORTHO_API const char* ortho_isa(void);
 ORTHO_API const char* ortho_cuda_archs(
     void); /* "80;90a;100a;120a;compute_80", "" if CUDA was not built */
