@@ -1,51 +1,20 @@
 // The kernel table in compiler vectors. Each instruction-set file sets ORTHO_VECTOR_BYTES (16, 32,
-// 64) and ORTHO_TILE_ROWS, includes this and names its table. No intrinsics: the compiler's vector
-// types say all that is needed, and the same text runs at every width.
+// 64) and ORTHO_TILE_ROWS, includes this and names its table.
 #pragma once
 
 #include "cpu/convert.h"
 #include "cpu/kernel_table.h"
+#include "cpu/kernels_step.h"
+#include "cpu/vectors.h"
 
 namespace ortho::cpu {
 namespace {
 
-#define ORTHO_UNROLL _Pragma("GCC unroll 16")
-
-template <typename T>
-struct VectorOf;
-template <>
-struct VectorOf<float> {
-  typedef float V __attribute__((vector_size(ORTHO_VECTOR_BYTES), may_alias));
-  typedef int32_t Index __attribute__((vector_size(ORTHO_VECTOR_BYTES)));
-};
-template <>
-struct VectorOf<double> {
-  typedef double V __attribute__((vector_size(ORTHO_VECTOR_BYTES), may_alias));
-  typedef int64_t Index __attribute__((vector_size(ORTHO_VECTOR_BYTES)));
-};
-
-template <typename T>
-constexpr int kVector = ORTHO_VECTOR_BYTES / static_cast<int>(sizeof(T));
 template <typename T>
 constexpr int kPanel = 3 * kVector<T>;
 // Tiles must not straddle two panels, so never more rows than a vector has elements.
 template <typename T>
 constexpr int kRows = ORTHO_TILE_ROWS < kVector<T> ? ORTHO_TILE_ROWS : kVector<T>;
-
-template <typename T>
-typename VectorOf<T>::V& At(T* p) {
-  return *reinterpret_cast<typename VectorOf<T>::V*>(p);
-}
-template <typename T>
-const typename VectorOf<T>::V& At(const T* p) {
-  return *reinterpret_cast<const typename VectorOf<T>::V*>(p);
-}
-
-// x - 0 is x for every x, and compilers know it; 0 + x is not (for -0), and costs an addition.
-template <typename T>
-inline typename VectorOf<T>::V Broadcast(T x) {
-  return x - typename VectorOf<T>::V{};
-}
 
 template <typename T, int kVectors>
 inline __attribute__((always_inline)) void ProductTile(int64_t k, const T* __restrict a,
@@ -304,10 +273,9 @@ constexpr KernelTable MakeKernelTable(const char* name) {
           MakeKernels<float>(),
           MakeKernels<double>(),
           {MaxAbsHalf, MaxAbsBfloat, MaxAbsFloat, MaxAbsDouble},
-          {RoundToHalf, RoundToBfloat}};
+          {RoundToHalf, RoundToBfloat},
+          {Step<Half>, Step<Bfloat>, Step<float>, Step<double>}};
 }
-
-#undef ORTHO_UNROLL
 
 }  // namespace
 }  // namespace ortho::cpu
