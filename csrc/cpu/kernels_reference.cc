@@ -160,12 +160,12 @@ constexpr Kernels<T> MakeKernels() {
 
 }  // namespace
 
-const KernelTable kReferenceKernels = {"reference",
-                                       MakeKernels<float>(),
-                                       MakeKernels<double>(),
-                                       {MaxAbsHalf, MaxAbsBfloat, MaxAbsFloat, MaxAbsDouble},
-                                       {RoundToHalf, RoundToBfloat},
-                                       {Step<float, Half>, Step<float, Bfloat>, Step<float, float>,
-                                        Step<double, double>}};
+const KernelTable kReferenceKernels = {
+    "reference",
+    MakeKernels<float>(),
+    MakeKernels<double>(),
+    {MaxAbsHalf, MaxAbsBfloat, MaxAbsFloat, MaxAbsDouble},
+    {RoundToHalf, RoundToBfloat},
+    {Step<float, Half>, Step<float, Bfloat>, Step<float, float>, Step<double, double>}};
 
 }  // namespace ortho::cpu

@@ -10,66 +10,93 @@
 namespace ortho::cpu {
 namespace {
 
-// ---- Storage, aligned to its elements and no more; half types by convert.h's own operations ------
+// Vectors whose work is interleaved, so that none waits for another's results.
+constexpr int kStepVectors = 4;
+
+// ---- Storage, aligned to its elements and no more
+// ------------------------------------------------
+
+template <typename T, typename S>
+struct LooseVector {
+  typedef T Type __attribute__((vector_size(ORTHO_VECTOR_BYTES), aligned(sizeof(S)), may_alias));
+};
+
+// kStepVectors vectors, in an order of elements that is the same for every operand of one type.
+template <typename S>
+struct Storage {  // float, double
+  using Wide = S;
+  using V = typename VectorOf<S>::V;
+  static void Load(const S* p, V (&x)[kStepVectors]) {
+    ORTHO_UNROLL for (int k = 0; k < kStepVectors; ++k) {
+      x[k] = *reinterpret_cast<const typename LooseVector<S, S>::Type*>(p + k * kVector<S>);
+    }
+  }
+  static void Store(const V (&x)[kStepVectors], S* p) {
+    ORTHO_UNROLL for (int k = 0; k < kStepVectors; ++k) {
+      *reinterpret_cast<typename LooseVector<S, S>::Type*>(p + k * kVector<S>) = x[k];
+    }
+  }
+};
 
 typedef uint32_t WordVector __attribute__((vector_size(ORTHO_VECTOR_BYTES)));
-typedef uint16_t HalfwordVector
-    __attribute__((vector_size(ORTHO_VECTOR_BYTES / 2), aligned(2), may_alias));
 using FloatVector = VectorOf<float>::V;
 using SignedVector = VectorOf<float>::Index;  // AVX2 compares no other integers
 
 inline WordVector Words(uint32_t word) { return WordVector{} + word; }
 
-inline FloatVector WidenVector(WordVector bits, Bfloat) {
-  return reinterpret_cast<FloatVector>(bits << 16);
+// convert.h's operations, on half types in the upper half of a word. Widening takes zeros in the
+// lower half, narrowing leaves anything there.
+inline FloatVector WidenUpper(WordVector words, Bfloat) {
+  return reinterpret_cast<FloatVector>(words);
 }
-inline FloatVector WidenVector(WordVector bits, Half) {
-  const WordVector sign = (bits & 0x8000u) << 16, rest = bits & 0x7fffu, one = Words(113u << 23);
+inline FloatVector WidenUpper(WordVector words, Half) {
+  const WordVector sign = words & 0x80000000u, one = Words(113u << 23);
+  const WordVector rest = (words & 0x7fffffffu) >> 3;  // where a float has its exponent
   const SignedVector size = reinterpret_cast<SignedVector>(rest);
-  const WordVector normal = (rest << 13) + (size < 0x7c00 ? Words(112u << 23) : Words(224u << 23));
+  const WordVector bias = size < (0x7c00 << 13) ? Words(112u << 23) : Words(224u << 23);
   const FloatVector subnormal =
-      reinterpret_cast<FloatVector>((rest << 13) + one) - reinterpret_cast<FloatVector>(one);
+      reinterpret_cast<FloatVector>(rest + one) - reinterpret_cast<FloatVector>(one);
   return reinterpret_cast<FloatVector>(
-      sign | (size < 0x0400 ? reinterpret_cast<WordVector>(subnormal) : normal));
+      sign | (size < (0x0400 << 13) ? reinterpret_cast<WordVector>(subnormal) : rest + bias));
 }
 
-inline WordVector NarrowVector(FloatVector x, Bfloat) {
+// A NaN was widened or is the processor's own: its lower half is zeros, so that none is rounded up
+// into a number.
+inline WordVector NarrowToUpper(FloatVector x, Bfloat) {
   const WordVector bits = reinterpret_cast<WordVector>(x);
-  return (x == x ? bits + 0x7fffu + ((bits >> 16) & 1u) : bits | 0x400000u) >> 16;
+  return bits + 0x7fffu + ((bits >> 16) & 1u);
 }
-inline WordVector NarrowVector(FloatVector x, Half) {
+inline WordVector NarrowToUpper(FloatVector x, Half) {
   const WordVector bits = reinterpret_cast<WordVector>(x), rest = bits & 0x7fffffffu;
   const SignedVector size = reinterpret_cast<SignedVector>(rest);
   const WordVector magic = Words((127u - 15u + 23u - 10u + 1u) << 23);
-  const WordVector subnormal =
-      reinterpret_cast<WordVector>(reinterpret_cast<FloatVector>(rest) +
-                                   reinterpret_cast<FloatVector>(magic)) -
-      magic;
+  const WordVector subnormal = reinterpret_cast<WordVector>(reinterpret_cast<FloatVector>(rest) +
+                                                            reinterpret_cast<FloatVector>(magic)) -
+                               magic;
   const WordVector normal = (rest - (112u << 23) + 0xfffu + ((rest >> 13) & 1u)) >> 13;
   WordVector magnitude = size < (113 << 23) ? subnormal : normal;
   magnitude = size >= (143 << 23) ? Words(0x7c00u) : magnitude;
   magnitude = size > (255 << 23) ? Words(0x7e00u) : magnitude;
-  return ((bits >> 16) & 0x8000u) | magnitude;
+  return (bits & 0x80000000u) | (magnitude << 16);
 }
 
-template <typename S>
-struct Storage {  // float, double
-  using Wide = S;
-  using V = typename VectorOf<S>::V;
-  typedef S Loose __attribute__((vector_size(ORTHO_VECTOR_BYTES), aligned(sizeof(S)), may_alias));
-  static V Load(const S* p) { return *reinterpret_cast<const Loose*>(p); }
-  static void Store(V x, S* p) { *reinterpret_cast<Loose*>(p) = x; }
-};
+// Every word gives an element to two vectors: nothing has to cross lanes.
 template <typename S>
 struct HalfStorage {
   using Wide = float;
-  static FloatVector Load(const S* p) {
-    const HalfwordVector bits = *reinterpret_cast<const HalfwordVector*>(p);
-    return WidenVector(__builtin_convertvector(bits, WordVector), S{});
+  static void Load(const S* p, FloatVector (&x)[kStepVectors]) {
+    ORTHO_UNROLL for (int k = 0; k < kStepVectors; k += 2) {
+      const WordVector words =
+          *reinterpret_cast<const typename LooseVector<uint32_t, S>::Type*>(p + k * kVector<float>);
+      x[k] = WidenUpper(words << 16, S{});
+      x[k + 1] = WidenUpper(words & 0xffff0000u, S{});
+    }
   }
-  static void Store(FloatVector x, S* p) {
-    *reinterpret_cast<HalfwordVector*>(p) =
-        __builtin_convertvector(NarrowVector(x, S{}), HalfwordVector);
+  static void Store(const FloatVector (&x)[kStepVectors], S* p) {
+    ORTHO_UNROLL for (int k = 0; k < kStepVectors; k += 2) {
+      *reinterpret_cast<typename LooseVector<uint32_t, S>::Type*>(p + k * kVector<float>) =
+          (NarrowToUpper(x[k], S{}) >> 16) | (NarrowToUpper(x[k + 1], S{}) & 0xffff0000u);
+    }
   }
 };
 template <>
@@ -77,7 +104,8 @@ struct Storage<Half> : HalfStorage<Half> {};
 template <>
 struct Storage<Bfloat> : HalfStorage<Bfloat> {};
 
-// ---- The rule ------------------------------------------------------------------------------------
+// ---- The rule
+// ------------------------------------------------------------------------------------
 
 // A product that is rounded by itself: the compiler would fuse it into the sum that it goes to.
 template <typename V>
@@ -105,61 +133,50 @@ struct StepNumbers {
 
 // torch.lerp's two forms: each is exact at its own end.
 template <typename V>
-inline V Lerp(V from, V to, V weight, bool to_is_far) {
+inline V Lerp(V from, V to, V weight, bool near) {
   const V way = to - from;
-  return to_is_far ? weight * way + from : (weight - 1) * way + to;
+  return near ? weight * way + from : (weight - 1) * way + to;
 }
-
-// Vectors whose work is interleaved, so that none waits for another's results.
-constexpr int kStepVectors = 4;
 
 template <typename S>
 inline __attribute__((always_inline)) void StepGroup(
-    const StepRule& rule, const StepNumbers<typename Storage<S>::Wide>& by, const S* from, S* buffer,
-    S* weight, S* direction) {
+    const StepRule& rule, const StepNumbers<typename Storage<S>::Wide>& by, const S* from,
+    S* buffer, S* weight, S* direction) {
   using T = typename Storage<S>::Wide;
-  using V = typename VectorOf<T>::V;
-  constexpr int kN = kStepVectors, kW = kVector<T>;
-  V g[kN], v[kN], w[kN] = {};
-  ORTHO_UNROLL for (int k = 0; k < kN; ++k) {
-    g[k] = Rounded(Storage<S>::Load(from + k * kW) * by.scale);
-  }
-  if (direction == nullptr || rule.coupled) {
-    ORTHO_UNROLL for (int k = 0; k < kN; ++k) w[k] = Storage<S>::Load(weight + k * kW);
-  }
+  constexpr int kN = kStepVectors;
+  typename VectorOf<T>::V g[kN], v[kN], w[kN] = {};
+  Storage<S>::Load(from, g);
+  ORTHO_UNROLL for (int k = 0; k < kN; ++k) g[k] = Rounded(g[k] * by.scale);
+  if (rule.coupled || direction == nullptr) Storage<S>::Load(weight, w);
   if (rule.coupled) {
     ORTHO_UNROLL for (int k = 0; k < kN; ++k) g[k] = by.decay * w[k] + g[k];
   }
   if (buffer != nullptr) {
-    ORTHO_UNROLL for (int k = 0; k < kN; ++k) v[k] = Storage<S>::Load(buffer + k * kW);
+    Storage<S>::Load(buffer, v);
     if (rule.average) {
-      const bool far = by.coming[0] < T(0.5);
-      ORTHO_UNROLL for (int k = 0; k < kN; ++k) v[k] = Lerp(v[k], g[k], by.coming, far);
+      const bool near = by.coming[0] < T(0.5);
+      ORTHO_UNROLL for (int k = 0; k < kN; ++k) v[k] = Lerp(v[k], g[k], by.coming, near);
     } else {
       ORTHO_UNROLL for (int k = 0; k < kN; ++k) {
         v[k] = by.coming * g[k] + Rounded(by.carried * v[k]);
       }
     }
-    ORTHO_UNROLL for (int k = 0; k < kN; ++k) Storage<S>::Store(v[k], buffer + k * kW);
+    Storage<S>::Store(v, buffer);
     if (!rule.nesterov) {
       ORTHO_UNROLL for (int k = 0; k < kN; ++k) g[k] = v[k];
     } else if (rule.average) {
-      const bool far = by.momentum[0] < T(0.5);
-      ORTHO_UNROLL for (int k = 0; k < kN; ++k) g[k] = Lerp(g[k], v[k], by.momentum, far);
+      const bool near = by.momentum[0] < T(0.5);
+      ORTHO_UNROLL for (int k = 0; k < kN; ++k) g[k] = Lerp(g[k], v[k], by.momentum, near);
     } else {
       ORTHO_UNROLL for (int k = 0; k < kN; ++k) g[k] = by.momentum * v[k] + g[k];
     }
   }
-  if (direction != nullptr) {
-    ORTHO_UNROLL for (int k = 0; k < kN; ++k) Storage<S>::Store(g[k], direction + k * kW);
-    return;
-  }
+  if (direction != nullptr) return Storage<S>::Store(g, direction);
   if (rule.decoupled) {
     ORTHO_UNROLL for (int k = 0; k < kN; ++k) w[k] = Rounded(by.kept * w[k]);
   }
-  ORTHO_UNROLL for (int k = 0; k < kN; ++k) {
-    Storage<S>::Store(w[k] - by.lr * g[k], weight + k * kW);
-  }
+  ORTHO_UNROLL for (int k = 0; k < kN; ++k) w[k] = w[k] - by.lr * g[k];
+  Storage<S>::Store(w, weight);
 }
 
 template <typename S>

@@ -207,9 +207,8 @@ class Step {
     const bool direct = AsStored(task.g, &ignored);
     if (!direct && !scratch.measuring()) {
       const int64_t length = o.inner.size;
-      SplitLoop(o.outer.size, static_cast<double>(o.outer.size * length), [&](int64_t line) {
-        Gather(g, line, 0, length, o.At(line, 0));
-      });
+      SplitLoop(o.outer.size, static_cast<double>(o.outer.size * length),
+                [&](int64_t line) { Gather(g, line, 0, length, o.At(line, 0)); });
     }
     PolarMatrix(table_, options_.polar, {direct ? task.g : factor, factor}, scratch);
     if (!scratch.measuring()) Pass(task, rule_, sign_ * task.scale, {o, v, w, Lines()});
