@@ -6,7 +6,9 @@ on a small matrix does here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -18,6 +20,8 @@ LIBRARY = torch.library.Library(NAMESPACE, "DEF")  # type: ignore[no-untyped-cal
 
 below_autograd = torch._C._AutoDispatchBelowAutograd
 _modes = torch._C._len_torch_dispatch_stack
+_ORDINARY = {Tensor, torch.nn.Parameter}
+_is_meta = attrgetter("is_meta")
 _transforms = torch._C._functorch.peek_interpreter_stack
 
 
@@ -33,6 +37,19 @@ def is_plain(x: Tensor) -> bool:
         and not (x.requires_grad or x.is_neg() or _modes())
         and forward_ad._current_level < 0
         and _transforms() is None
+    )
+
+
+def all_ordinary(*lists: Sequence[Tensor]) -> bool:
+    """The same of the tensors of an op that no gradient passes through, parameters among them."""
+    every = list(chain.from_iterable(lists))
+    return (
+        not _modes()
+        and forward_ad._current_level < 0
+        and _transforms() is None
+        and set(map(type, every)) <= _ORDINARY
+        and not any(map(Tensor.is_neg, every))
+        and not any(map(_is_meta, every))
     )
 
 
