@@ -244,13 +244,13 @@ size_t ScratchPerThread(const KernelTable& table, const ortho_step_options& opti
                         const std::vector<StepTask>& tasks) {
   const Step step(table, options);
   size_t most = 0;
-  int64_t rows = -1, columns = -1;
+  const Matrix* measured = nullptr;
   for (const StepTask& task : tasks) {
-    // Models repeat their shapes: each is measured once in a row.
+    // Stacks and models repeat a form: measure it once.
     StoredMatrix ignored;
     const bool simple = AsStored(task.g, &ignored);
-    if (simple && task.g.rows.size == rows && task.g.columns.size == columns) continue;
-    if (simple) rows = task.g.rows.size, columns = task.g.columns.size;
+    if (simple && measured && SameForm(task.g, *measured)) continue;
+    if (simple) measured = &task.g;
     Scratch measure;
     step(task, measure);
     most = std::max(most, measure.peak());

@@ -60,6 +60,9 @@ def check(optimizer: Optimizer, settings: Settings) -> None:
 @contextmanager
 def lent(optimizer: Optimizer, settings: Settings) -> Iterator[None]:
     """The base's step in the form asked for: gradients and groups as it needs them, then back."""
+    if settings.decay != "decoupled" and not settings.lr_in_momentum:
+        yield
+        return
     before = [dict(group) for group in optimizer.param_groups]
     try:
         for group in optimizer.param_groups:

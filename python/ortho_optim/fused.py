@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from itertools import compress
+from operator import attrgetter, eq
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -62,41 +63,60 @@ def can_fuse(optimizer: Optimizer, base: type, settings: Settings) -> bool:
 
 def part(optimizer: Optimizer, present: Present) -> tuple[Whole, Present]:
     """What the fused step can serve, and what is left."""
+    weights, grads, views, group_of = present[:4]
+    state, nothing = optimizer.state, dict[str, Any]()
+    buffers = [state.get(param, nothing).get("momentum_buffer") for param in weights]
     on_device = [  # a rate or a decay that stays there
         isinstance(group["lr"], Tensor) or isinstance(group["weight_decay"], Tensor)
         for group in optimizer.param_groups
     ]
-    state, nothing = optimizer.state, dict[str, Any]()
-    buffers = [state.get(param, nothing).get("momentum_buffer") for param in present.weights]
-    serves = [
-        not on_device[group]
-        and type(param) in _TYPES
+    if any(on_device) or not _all_served(weights, grads, views, buffers):
+        serves = [
+            not on_device[group] and _serves(param, grad, view, buffer)
+            for param, grad, view, group, buffer in zip(*present[:4], buffers, strict=True)
+        ]
+        if not any(serves):
+            return NOTHING, present
+        weights, grads, views, group_of = present.where(serves)[:4]
+        buffers = list(compress(buffers, serves))
+        present = present.where([not one for one in serves])
+    else:
+        present = present.where([False])
+    return Whole(weights, [*grads], views, group_of, buffers), present
+
+
+_TYPES = {nn.Parameter, Tensor}
+_is_cpu, _dtype = attrgetter("is_cpu"), attrgetter("dtype")
+
+
+def _serves(param: Tensor, grad: Tensor, view: Any, buffer: Tensor | None) -> bool:
+    others = (grad,) if buffer is None else (grad, buffer)
+    return (
+        type(param) in _TYPES
         and (view == "flatten" or view == "batch" or isinstance(view, ok.Heads))
-        and _stands_alone(param)
-        and _is_like(param, grad)
+        # No other weight can lie between its numbers: the op refuses what interleaves.
+        and (param.is_contiguous() or param.untyped_storage().nbytes() == param.nbytes)
+        and all(type(one) is Tensor and one.is_cpu and one.dtype == param.dtype for one in others)
         and grad.data_ptr() != param.data_ptr()  # a gradient that is the weight itself
-        and _is_like(param, buffer)
-        for param, grad, view, group, buffer in zip(*present[:4], buffers, strict=True)
-    ]
-    if not any(serves):
-        return NOTHING, present
-    mine = present.where(serves)
-    grads: list[Tensor | None] = [*mine.grads]
-    held = list(compress(buffers, serves))
-    whole = Whole(mine.weights, grads, mine.views, mine.group_of, held)
-    return whole, present.where([not one for one in serves])
+    )
 
 
-_TYPES = (nn.Parameter, Tensor)
-
-
-def _stands_alone(param: Tensor) -> bool:
-    """Whether no other weight can lie between its numbers: the op refuses what interleaves."""
-    return param.is_contiguous() or param.untyped_storage().nbytes() == param.nbytes
-
-
-def _is_like(param: Tensor, other: Tensor | None) -> bool:
-    return other is None or (type(other) is Tensor and other.is_cpu and other.dtype == param.dtype)
+def _all_served(
+    weights: list[Tensor], grads: list[Tensor], views: list[Any], buffers: list[Tensor | None]
+) -> bool:
+    """Whether `_serves` says so of each of them, for the usual case and without a loop in Python.
+    False asks it."""
+    others: list[Any] = [*grads, *buffers]
+    dtypes = list(map(_dtype, weights))
+    return (
+        set(map(type, weights)) <= _TYPES
+        and views.count("flatten") == len(views)
+        and all(map(Tensor.is_contiguous, weights))
+        and set(map(type, others)) == {Tensor}
+        and all(map(_is_cpu, others))
+        and list(map(_dtype, others)) == dtypes * 2
+        and not any(map(eq, map(Tensor.data_ptr, grads), map(Tensor.data_ptr, weights)))
+    )
 
 
 def step(optimizer: Optimizer, settings: Settings, whole: Whole) -> None:

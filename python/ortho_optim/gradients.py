@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from torch.utils._foreach_utils import _group_tensors_by_device_and_dtype
 if TYPE_CHECKING:
     from ortho_optim.fused import Whole
 
+_is_sparse = attrgetter("is_sparse")
 _SMALL = 2**12  # entries: copying so few costs less than a kernel call of their own
 
 
@@ -111,7 +113,8 @@ def all_finite(factors: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
     what is ours to write to: polar factors, and a copy of the many small gradients of biases and
     norms. A large gradient is read, by its norm, which may also overflow.
     """
-    dense = [_dense(grad) for grad in grads]
+    plain = not any(map(Tensor.is_complex, grads)) and not any(map(_is_sparse, grads))
+    dense = list(grads) if plain else [_dense(grad) for grad in grads]
     small = [grad for grad in dense if grad.numel() <= _SMALL]
     ours = [*factors, *map(_copied, _by_kind(small))]
     for kind in _by_kind(ours):
@@ -127,7 +130,8 @@ def all_finite(factors: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
 
 def _copied(tensors: list[Tensor]) -> Tensor:
     """All their entries, in one vector."""
-    return torch.cat([one if one.ndim == 1 else one.reshape(-1) for one in tensors])
+    copy: Tensor = torch._C._nn.flatten_dense_tensors(tensors)
+    return copy if len(tensors) > 1 else copy.clone()  # of one it is a view
 
 
 def _by_kind(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:

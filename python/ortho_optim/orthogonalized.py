@@ -58,7 +58,6 @@ class Orthogonalized(Optimizer):
 
     _settings: Settings
     _selection: Selection
-    _borrows: bool  # the base's step takes some of its groups' entries changed
     _fuses: bool  # its rule is one that the fused step knows
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -93,7 +92,6 @@ class Orthogonalized(Optimizer):
     def _install(self, settings: Settings, selection: Selection) -> None:
         self._settings = settings
         self._selection = selection
-        self._borrows = settings.decay == "decoupled" or settings.lr_in_momentum
         self._fuses = fused.can_fuse(self, _base(type(self)), settings)
         self.skipped = Counter()
 
@@ -146,8 +144,8 @@ class Orthogonalized(Optimizer):
             )
         present = roster.call(self._selection.roster(self.param_groups))
         whole, apart = fused.part(self, present) if self._fuses else (fused.NOTHING, present)
-        first = self._settings.placement == "gradient"
-        made: list[Any] = self._settings.make_factors(apart.grads, apart.views) if first else []
+        first, make_factors = self._settings.placement == "gradient", self._settings.make_factors
+        made: list[Any] = make_factors(apart.grads, apart.views) if first and apart.grads else []
         kept = made if first else [*apart.grads]
         replaced = Replaced([*apart.weights], kept, apart.others, whole)
         raw = [*(whole.grads if first else present.grads), *apart.rest]
@@ -169,18 +167,15 @@ class Orthogonalized(Optimizer):
     def _take(self, prepared: Prepared, **keywords: Any) -> Any:
         """The base's own step with gradients exchanged, and raw gradients back."""
         params, grads, updates, whole = prepared
-        with exchanged(params, grads), without(self.param_groups, whole.params):
+        if self._settings.eps_in_root:
+            base_step: Callable[..., Any] = partial(adam_with_eps_in_root, self)
+        else:
+            base_step = self._base_step
+        with exchanged(params, grads):
             if whole.params:
                 fused.step(self, self._settings, whole)
-            if self._settings.eps_in_root:
-                base_step: Callable[..., Any] = partial(adam_with_eps_in_root, self)
-            else:
-                base_step = self._base_step
-            if not self._borrows:
+            with without(self.param_groups, whole.params), lent(self, self._settings):
                 returned = base_step(**keywords)
-            else:
-                with lent(self, self._settings):
-                    returned = base_step(**keywords)
             if updates:
                 self._apply_updates(updates)
         return returned
@@ -249,7 +244,7 @@ class Orthogonalized(Optimizer):
     # ---- copies and words -----------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        ours = ("_settings", "_selection", "_borrows", "_fuses", "skipped")
+        ours = ("_settings", "_selection", "_fuses", "skipped")
         return super().__getstate__() | {name: getattr(self, name) for name in ours}
 
     def __repr__(self) -> str:
