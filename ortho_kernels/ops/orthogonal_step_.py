@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -81,7 +81,8 @@ def orthogonal_step_(
     count = len(weights)
     scales = [scale] * count if isinstance(scale, (int, float)) else list(scale)
     flags = [fresh] * count if isinstance(fresh, bool) else list(fresh)
-    _op(
+    at_once = registry.nobody_waits(weights, gradients, momenta)
+    (_at_once if at_once else _op)(
         weights,
         gradients,
         momenta,
@@ -200,13 +201,15 @@ def _kernel(*args: Any, **kwargs: Any) -> None:
 # ---- Gradient -----------------------------------------------------------------------------------
 
 
-def _autograd(
+def _at_once(
     weights: Sequence[Tensor],
     gradients: Sequence[Tensor],
     momenta: Sequence[Tensor],
     *args: Any,
+    kernel: Callable[..., None] = _kernel,
     **kwargs: Any,
 ) -> None:
+    """What the dispatcher would come to; its two trips cost more than a small step."""
     if torch.is_grad_enabled():
         for name, tensors in (("weights", weights), ("gradients", gradients), ("momenta", momenta)):
             for i, tensor in enumerate(tensors):
@@ -215,12 +218,17 @@ def _autograd(
                         f"{NAME}: {name}[{i}] must not meet automatic differentiation, got a "
                         "tensor that requires grad; use torch.no_grad()"
                     )
-    if registry.all_ordinary(weights, gradients, momenta):
-        _kernel(weights, gradients, momenta, *args, **kwargs)
-    else:
-        with registry.below_autograd():
-            _op(weights, gradients, momenta, *args, **kwargs)
+    kernel(weights, gradients, momenta, *args, **kwargs)
     polar_gradient.mark_written((*weights, *momenta))
+
+
+def _below(*args: Any, **kwargs: Any) -> None:
+    with registry.below_autograd():
+        _op(*args, **kwargs)
+
+
+def _autograd(*args: Any, **kwargs: Any) -> None:
+    _at_once(*args, kernel=_below, **kwargs)
 
 
 _op = registry.register(NAME, SCHEMA, kernel=_kernel, fake=_fake, autograd=_autograd)

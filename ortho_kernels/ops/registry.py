@@ -21,7 +21,9 @@ LIBRARY = torch.library.Library(NAMESPACE, "DEF")  # type: ignore[no-untyped-cal
 below_autograd = torch._C._AutoDispatchBelowAutograd
 _modes = torch._C._len_torch_dispatch_stack
 _ORDINARY = {Tensor, torch.nn.Parameter}
-_is_meta = attrgetter("is_meta")
+_is_cpu = attrgetter("is_cpu")
+_function_modes = torch._C._is_torch_function_mode_enabled
+_profiler = torch._C._autograd._profiler_enabled
 _transforms = torch._C._functorch.peek_interpreter_stack
 
 
@@ -40,16 +42,18 @@ def is_plain(x: Tensor) -> bool:
     )
 
 
-def all_ordinary(*lists: Sequence[Tensor]) -> bool:
-    """The same of the tensors of an op that no gradient passes through, parameters among them."""
+def nobody_waits(*lists: Sequence[Tensor]) -> bool:
+    """The same of an op on CPU tensors that no gradient passes through, parameters among them, and
+    that nobody traces, records or overrides: its kernel may be called at once."""
     every = list(chain.from_iterable(lists))
     return (
-        not _modes()
+        not torch.compiler.is_compiling()
+        and not (_modes() or _function_modes() or _profiler())
         and forward_ad._current_level < 0
         and _transforms() is None
         and set(map(type, every)) <= _ORDINARY
+        and all(map(_is_cpu, every))
         and not any(map(Tensor.is_neg, every))
-        and not any(map(_is_meta, every))
     )
 
 

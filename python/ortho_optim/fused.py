@@ -10,9 +10,8 @@ another step than SGD's own makes of it, and what lies elsewhere than on a CPU g
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from itertools import compress
-from operator import attrgetter, eq
+from itertools import compress, repeat
+from operator import attrgetter, eq, is_not
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -70,19 +69,18 @@ def part(optimizer: Optimizer, present: Present) -> tuple[Whole, Present]:
         isinstance(group["lr"], Tensor) or isinstance(group["weight_decay"], Tensor)
         for group in optimizer.param_groups
     ]
-    if any(on_device) or not _all_served(weights, grads, views, buffers):
-        serves = [
-            not on_device[group] and _serves(param, grad, view, buffer)
-            for param, grad, view, group, buffer in zip(*present[:4], buffers, strict=True)
-        ]
-        if not any(serves):
-            return NOTHING, present
-        weights, grads, views, group_of = present.where(serves)[:4]
-        buffers = list(compress(buffers, serves))
-        present = present.where([not one for one in serves])
-    else:
-        present = present.where([False])
-    return Whole(weights, [*grads], views, group_of, buffers), present
+    if not any(on_device) and _all_served(weights, grads, views, buffers):
+        return Whole(weights, [*grads], views, group_of, buffers), present.without_weights()
+    serves = [
+        not on_device[group] and _serves(param, grad, view, buffer)
+        for param, grad, view, group, buffer in zip(*present[:4], buffers, strict=True)
+    ]
+    if not any(serves):
+        return NOTHING, present
+    mine = present.where(serves)
+    held = list(compress(buffers, serves))
+    whole = Whole(mine.weights, [*mine.grads], mine.views, mine.group_of, held)
+    return whole, present.where([not one for one in serves])
 
 
 _TYPES = {nn.Parameter, Tensor}
@@ -124,14 +122,21 @@ def step(optimizer: Optimizer, settings: Settings, whole: Whole) -> None:
 
     One call for all groups that agree in their numbers.
     """
-    average = direction_of(optimizer) is ema
-    calls: dict[tuple[Any, ...], tuple[dict[str, Any], list[int]]] = {}
     options = [_options(group, settings) for group in optimizer.param_groups]
-    for i, (grad, group) in enumerate(zip(whole.grads, whole.group_of, strict=True)):
-        if grad is not None:
-            calls.setdefault(tuple(options[group].values()), (options[group], []))[1].append(i)
-    for numbers, mine in calls.values():
-        _step(optimizer, settings, whole, mine, average, numbers)
+    there = list(map(is_not, whole.grads, repeat(None)))
+    if all(there) and all(one == options[0] for one in options):
+        _step(optimizer, settings, whole, options[0])
+        return
+    kinds: list[tuple[dict[str, Any], list[int]]] = []
+    for i, group in compress(enumerate(whole.group_of), there):
+        mine = next((mine for numbers, mine in kinds if numbers == options[group]), None)
+        if mine is None:
+            kinds.append((options[group], [i]))
+        else:
+            mine.append(i)
+    for numbers, mine in kinds:
+        lists: Any = [[one[i] for i in mine] for one in whole]
+        _step(optimizer, settings, Whole(*lists), numbers)
 
 
 def _options(group: dict[str, Any], settings: Settings) -> dict[str, Any]:
@@ -147,20 +152,14 @@ def _options(group: dict[str, Any], settings: Settings) -> dict[str, Any]:
     }
 
 
-def _step(
-    optimizer: Optimizer,
-    settings: Settings,
-    whole: Whole,
-    mine: Sequence[int],
-    average: bool,
-    options: dict[str, Any],
-) -> None:
-    everyone = len(mine) == len(whole.params)
-    lists: Any = whole if everyone else ([one[i] for i in mine] for one in whole)
-    params, grads, views, _, buffers = lists
+def _step(optimizer: Optimizer, settings: Settings, whole: Whole, options: dict[str, Any]) -> None:
+    params, views = whole.params, whole.views
+    grads: list[Any] = whole.grads
+    buffers: list[Any] = whole.buffers
+    average = direction_of(optimizer) is ema
     fresh = [buffer is None for buffer in buffers]
     if not average and options["momentum"] == 0:
-        buffers, fresh = [], [False] * len(params)
+        buffers, fresh = [], []
     elif any(fresh):
         # Laid out as by the unfused rules: an average as its weight, SGD's as its gradient.
         likes = params if average else grads
@@ -170,16 +169,15 @@ def _step(
         ]
     maker = settings.make_factors
     rule = maker.scale
-    scale = 1.0 if rule is None else [_scale(rule, *one) for one in zip(views, params, strict=True)]
     ok.orthogonal_step_(
         params,
         grads,
         buffers,
         placement=settings.placement,
         average=average,
-        scale=scale,
-        fresh=fresh,
-        view=views,
+        scale=1.0 if rule is None else list(map(_scale, repeat(rule), views, params)),
+        fresh=any(fresh) and fresh,
+        view="flatten" if views.count("flatten") == len(views) else views,
         **options,
         **maker.polar,
     )

@@ -16,7 +16,7 @@ from torch.utils._foreach_utils import _group_tensors_by_device_and_dtype
 if TYPE_CHECKING:
     from ortho_optim.fused import Whole
 
-_is_sparse = attrgetter("is_sparse")
+_dtype, _is_cpu, _is_sparse = map(attrgetter, ("dtype", "is_cpu", "is_sparse"))
 _SMALL = 2**12  # entries: copying so few costs less than a kernel call of their own
 
 
@@ -115,7 +115,8 @@ def all_finite(factors: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
     """
     plain = not any(map(Tensor.is_complex, grads)) and not any(map(_is_sparse, grads))
     dense = list(grads) if plain else [_dense(grad) for grad in grads]
-    small = [grad for grad in dense if grad.numel() <= _SMALL]
+    sizes = list(map(Tensor.numel, dense))
+    small = dense if not sizes or max(sizes) <= _SMALL else _smaller(dense)
     ours = [*factors, *map(_copied, _by_kind(small))]
     for kind in _by_kind(ours):
         device = kind[0].device
@@ -128,15 +129,21 @@ def all_finite(factors: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
     return all(map(math.isfinite, torch._foreach_norm([g for g in dense if g.numel() > _SMALL])))
 
 
+def _smaller(grads: list[Tensor]) -> list[Tensor]:
+    return [grad for grad in grads if grad.numel() <= _SMALL]
+
+
 def _copied(tensors: list[Tensor]) -> Tensor:
     """All their entries, in one vector."""
     copy: Tensor = torch._C._nn.flatten_dense_tensors(tensors)
     return copy if len(tensors) > 1 else copy.clone()  # of one it is a view
 
 
-def _by_kind(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+def _by_kind(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
     """Lists of one device and dtype; by what torch's own optimisers group with, a loop in C++."""
-    if tensors:
+    if len(set(map(_dtype, tensors))) == 1 and all(map(_is_cpu, tensors)):
+        yield tensors  # the usual case here
+    elif tensors:
         for (kind, *_), _ in _group_tensors_by_device_and_dtype([tensors]).values():  # type: ignore[list-item]
             yield kind  # type: ignore[misc]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import compress, repeat
-from operator import is_, is_not
+from operator import attrgetter, is_, is_not
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -15,6 +15,9 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from ortho_optim.selection import Selection
+
+
+_layout = attrgetter("layout")
 
 
 class Roster(NamedTuple):
@@ -45,6 +48,9 @@ class Present(NamedTuple):
     others: list[Tensor]
     rest: list[Tensor]  # the others' gradients
 
+    def without_weights(self) -> Present:
+        return Present([], [], [], [], self.others, self.rest)
+
     def where(self, wanted: Sequence[bool]) -> Present:
         """Some of the weights; the others as they are."""
         lists: list[Any] = [list(compress(one, wanted)) for one in self[:4]]
@@ -71,17 +77,23 @@ def call(roster: Roster) -> Present:
     """Who has a gradient now; those to be orthogonalised must be dense."""
     grads: list[Any] = [param.grad for param in roster.weights]
     rest: list[Any] = [param.grad for param in roster.others]
-    for grad in grads:
-        if grad is not None and grad.layout is not torch.strided:
-            name = roster.names[next(i for i, one in enumerate(grads) if one is grad)]
-            raise TypeError(
-                f"orthogonalize: the gradient of {name} must be dense, got {grad.layout} "
-                "(exclude= leaves it to the optimizer)"
-            )
-    others = roster.others
+    others, names = roster.others, roster.names
     there = list(map(is_not, rest, repeat(None)))
     if not all(there):
         others, rest = (list(compress(one, there)) for one in (others, rest))
-    whole = Present(roster.weights, grads, roster.views, roster.group_of, others, rest)
+    everyone = Present(roster.weights, grads, roster.views, roster.group_of, others, rest)
     there = list(map(is_not, grads, repeat(None)))
-    return whole if all(there) else whole.where(there)
+    if not all(there):
+        everyone, names = everyone.where(there), list(compress(names, there))
+    layouts = list(map(_layout, everyone.grads))
+    if layouts.count(torch.strided) != len(layouts):
+        name, layout = next(
+            (name, layout)
+            for name, layout in zip(names, layouts, strict=True)
+            if layout is not torch.strided
+        )
+        raise TypeError(
+            f"orthogonalize: the gradient of {name} must be dense, got {layout} "
+            "(exclude= leaves it to the optimizer)"
+        )
+    return everyone
