@@ -6,10 +6,10 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
-from bench import compare, training
+from bench import compare, step, training
 
 # Each module has HELP, DESCRIPTION, EPILOG, add_arguments(parser) and run(arguments) -> exit code.
-COMMANDS = {"compare": compare, "training": training}
+COMMANDS = {"compare": compare, "training": training, "step": step}
 
 
 def parser() -> ArgumentParser:

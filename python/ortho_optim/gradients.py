@@ -117,7 +117,7 @@ def all_finite(factors: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
     dense = list(grads) if plain else [_dense(grad) for grad in grads]
     sizes = list(map(Tensor.numel, dense))
     small = dense if not sizes or max(sizes) <= _SMALL else _smaller(dense)
-    ours = [*factors, *map(_copied, _by_kind(small))]
+    ours = [*factors, *(copy for kind in _by_kind(small) for copy in _copied(kind))]
     for kind in _by_kind(ours):
         device = kind[0].device
         found, one = torch.zeros((), device=device), torch.ones((), device=device)
@@ -133,10 +133,16 @@ def _smaller(grads: list[Tensor]) -> list[Tensor]:
     return [grad for grad in grads if grad.numel() <= _SMALL]
 
 
-def _copied(tensors: list[Tensor]) -> Tensor:
-    """All their entries, in one vector."""
-    copy: Tensor = torch._C._nn.flatten_dense_tensors(tensors)
-    return copy if len(tensors) > 1 else copy.clone()  # of one it is a view
+def _copied(tensors: list[Tensor]) -> list[Tensor]:
+    """All their entries, in a vector or two: biases and norms are vectors as they are."""
+    dims = list(map(Tensor.dim, tensors))
+    vectors = [one for one, dim in zip(tensors, dims, strict=True) if dim == 1]
+    rest = [one for one, dim in zip(tensors, dims, strict=True) if dim != 1]
+    copies: list[Tensor] = [torch.cat(vectors)] if vectors else []
+    if rest:
+        flat: Tensor = torch._C._nn.flatten_dense_tensors(rest)
+        copies.append(flat if len(rest) > 1 else flat.clone())  # of one it is a view
+    return copies
 
 
 def _by_kind(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
