@@ -202,6 +202,14 @@ void RoundsProducts(const KernelTable& table, Random& random) {
     CHECK(v[i] == static_cast<double>(wanted), "v is %.17g for %.17g", v[i], double(wanted));
     CHECK(w[i] == static_cast<double>(kept - wanted), "w is %.17g", w[i]);
   }
+  rule.coupled = true, rule.decay = 1;
+  w = old_w;
+  table.step[static_cast<int>(Type<T>::kDtype)](rule, scale, kN,
+                                                StepArrays{g.data(), nullptr, w.data(), v.data()});
+  for (int64_t i = 0; i < kN; ++i) {
+    const volatile T product = rounded(scale, old_g[i]);
+    CHECK(v[i] == static_cast<double>(product + static_cast<T>(w[i])), "decayed to %.17g", v[i]);
+  }
 }
 
 template <typename S>
