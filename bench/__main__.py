@@ -6,10 +6,16 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
-from bench import compare, limits, muon, training
+from bench import compare, limits, muon, step, training
 
 # Each module has HELP, DESCRIPTION, EPILOG, add_arguments(parser) and run(arguments) -> exit code.
-COMMANDS = {"compare": compare, "limits": limits, "muon": muon, "training": training}
+COMMANDS = {
+    "compare": compare,
+    "limits": limits,
+    "muon": muon,
+    "step": step,
+    "training": training,
+}
 
 
 def parser() -> ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -22,6 +23,13 @@ def check_tensor(op: str, name: str, x: Any) -> None:
     """For arguments that the dispatcher would refuse in words of its own."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{op}: {name} must be a torch.Tensor, got {type(x).__name__}")
+
+
+def check_tensors(op: str, name: str, xs: Sequence[Any]) -> None:
+    """The same of a list of them."""
+    if not all(map(isinstance, xs, repeat(Tensor))):
+        for i, x in enumerate(xs):
+            check_tensor(op, f"{name}[{i}]", x)
 
 
 def check_matrices(op: str, name: str, x: Tensor) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import ortho_kernels as ok
 import ortho_optim
-from ortho_optim import Muon, OrthogonalSGD, fused
+from ortho_optim import Muon, OrthogonalSGD
 
 pytestmark = needs_native
 
@@ -42,12 +42,6 @@ MAKERS: dict[str, tuple[Make, dict[str, Any]]] = {
     "muon plain": (muon, {"nesterov": False, "scale": "match_rms_adamw", "maximize": True}),
     "muon gradient": (muon, {"placement": "gradient", "method": "exact"}),
 }
-
-
-@pytest.fixture(autouse=True)
-def everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small weights, too: the networks here have no others."""
-    monkeypatch.setattr(fused, "SMALL", 0)
 
 
 @pytest.fixture
@@ -217,17 +211,6 @@ def test_raw_gradients_are_kept_and_hooks_see_them(calls: list[int]) -> None:
     for name, p in model.named_parameters():
         assert p.grad is raw[name][0]
         assert torch.equal(p.grad, raw[name][1])
-
-
-def test_small_weights_go_the_long_way(calls: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    monkeypatch.setattr(ok, "orthogonal_step_", lambda params, *_, **__: calls.append(len(params)))
-    params = [nn.Parameter(torch.ones(shape)) for shape in ((128, 128), (127, 129), (256, 256))]
-    for param in params:
-        param.grad = torch.randn_like(param)
-    OrthogonalSGD(params, lr=0.1, method="newton").step()
-    assert calls == [2]  # 127 x 129 is one entry short
-    assert [bool((param != 1).any()) for param in params] == [False, True, False]
 
 
 def test_weights_between_each_other_go_the_long_way(calls: list[int]) -> None:

@@ -89,7 +89,7 @@ def test_clipping_is_to_one_norm_over_both():
     optimizer = split(model, OrthogonalSGD, **sgd, adamw={"betas": (0.0, 0.0), "lr": 1e-3})
     adamw = optimizer.inner[1]
     take = adamw._take
-    adamw._take = lambda given: (seen.extend(given.gradients.values()), take(given))
+    adamw._take = lambda given: (seen.extend(given.grads), take(given))
     backward(model, 0)
     raw = {name: p.grad.clone() for name, p in model.named_parameters()}
     optimizer.step()

@@ -36,7 +36,7 @@ ortho_status CheckPolarOptions(const char* op, const ortho_polar_options& option
   return ORTHO_OK;
 }
 
-ortho_status CheckInput(const char* op, const std::string& name, const ortho_tensor& x, int64_t i,
+ortho_status CheckInput(const char* op, ArgumentName name, const ortho_tensor& x, int64_t i,
                         int64_t row_blocks) {
   if (ortho_status status = CheckTensor(op, name, x)) return status;
   if (row_blocks < 0)
@@ -45,10 +45,10 @@ ortho_status CheckInput(const char* op, const std::string& name, const ortho_ten
   if (row_blocks > 1 && x.shape[0] % row_blocks != 0)
     return Fail(ORTHO_VALUE_ERROR,
                 "%s: %s must have a first dimension divisible by %lld row blocks, got shape %s", op,
-                name.c_str(), static_cast<long long>(row_blocks), ShapeText(x).c_str());
+                name.Text().c_str(), static_cast<long long>(row_blocks), ShapeText(x).c_str());
   if (x.device_type != ORTHO_DEVICE_CPU)
     return Fail(ORTHO_RUNTIME_ERROR, "%s: %s must be on cpu for the native kernels, got %s", op,
-                name.c_str(), DeviceName(x).c_str());
+                name.Text().c_str(), DeviceName(x).c_str());
   return ORTHO_OK;
 }
 
@@ -64,8 +64,8 @@ ortho_status CheckDisjoint(const char* op, std::vector<ListEntry> entries) {
       const ListEntry& written = entry.written ? entry : *other;
       const ListEntry& with = entry.written ? *other : entry;
       return Fail(ORTHO_VALUE_ERROR, "%s: %s must not overlap %s", op,
-                  ArgumentName(written.list, true, written.i).c_str(),
-                  ArgumentName(with.list, true, with.i).c_str());
+                  ArgumentName(written.list, written.i).Text().c_str(),
+                  ArgumentName(with.list, with.i).Text().c_str());
     }
     if (!last || entry.extent.end > last->extent.end) last = &entry;
     if (entry.written && (!last_written || entry.extent.end > last_written->extent.end))

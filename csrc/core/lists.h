@@ -1,7 +1,6 @@
 // What ops on lists of tensors check alike.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "core/matrix.h"
@@ -12,7 +11,7 @@ namespace ortho {
 ortho_status CheckPolarOptions(const char* op, const ortho_polar_options& options);
 
 // The i-th input, called `name`: a tensor that can be read as matrices by `row_blocks`, on the CPU.
-ortho_status CheckInput(const char* op, const std::string& name, const ortho_tensor& x, int64_t i,
+ortho_status CheckInput(const char* op, ArgumentName name, const ortho_tensor& x, int64_t i,
                         int64_t row_blocks);
 
 // The i-th tensor of the argument `list`.

@@ -102,52 +102,52 @@ Extent TouchedBytes(const ortho_tensor& tensor) {
   return {data + low * item, data + high * item};
 }
 
-ortho_status CheckTensor(const char* op, const std::string& name, const ortho_tensor& tensor) {
+ortho_status CheckTensor(const char* op, ArgumentName name, const ortho_tensor& tensor) {
   if (!IsSupported(tensor.dtype))
     return Fail(ORTHO_TYPE_ERROR, "%s: %s must be float16, bfloat16, float32 or float64, got %s",
-                op, name.c_str(), DtypeName(tensor.dtype).c_str());
+                op, name.Text().c_str(), DtypeName(tensor.dtype).c_str());
   if (tensor.ndim < 2)
     return Fail(ORTHO_VALUE_ERROR, "%s: %s must have at least 2 dimensions, got shape %s", op,
-                name.c_str(), ShapeText(tensor).c_str());
+                name.Text().c_str(), ShapeText(tensor).c_str());
   if (tensor.ndim > Axis::kMaxDims)
     return Fail(ORTHO_VALUE_ERROR, "%s: %s must have at most %d dimensions, got shape %s", op,
-                name.c_str(), Axis::kMaxDims, ShapeText(tensor).c_str());
+                name.Text().c_str(), Axis::kMaxDims, ShapeText(tensor).c_str());
   int64_t elements = 1;
   for (int32_t d = 0; d < tensor.ndim; ++d) {
     const int64_t size = tensor.shape[d];
     if (size < 0 || (size > 0 && elements > std::numeric_limits<int64_t>::max() / 64 / size))
       return Fail(ORTHO_VALUE_ERROR, "%s: %s must have a size that memory can hold, got shape %s",
-                  op, name.c_str(), ShapeText(tensor).c_str());
+                  op, name.Text().c_str(), ShapeText(tensor).c_str());
     elements *= std::max<int64_t>(size, 1);
   }
   if (tensor.data == nullptr && !IsEmpty(tensor))
     return Fail(ORTHO_VALUE_ERROR, "%s: %s must point to its elements, got a null pointer", op,
-                name.c_str());
+                name.Text().c_str());
   return ORTHO_OK;
 }
 
-ortho_status CheckOutput(const char* op, const std::string& name, const std::string& like,
+ortho_status CheckOutput(const char* op, ArgumentName name, ArgumentName like,
                          const ortho_tensor& out, const ortho_tensor& x) {
   if (out.ndim != x.ndim || !std::equal(x.shape, x.shape + x.ndim, out.shape))
-    return Fail(ORTHO_VALUE_ERROR, "%s: %s must have shape %s, got %s", op, name.c_str(),
+    return Fail(ORTHO_VALUE_ERROR, "%s: %s must have shape %s, got %s", op, name.Text().c_str(),
                 ShapeText(x).c_str(), ShapeText(out).c_str());
   if (out.dtype.code != x.dtype.code || out.dtype.bits != x.dtype.bits)
-    return Fail(ORTHO_TYPE_ERROR, "%s: %s must be %s like %s, got %s", op, name.c_str(),
-                DtypeName(x.dtype).c_str(), like.c_str(), DtypeName(out.dtype).c_str());
+    return Fail(ORTHO_TYPE_ERROR, "%s: %s must be %s like %s, got %s", op, name.Text().c_str(),
+                DtypeName(x.dtype).c_str(), like.Text().c_str(), DtypeName(out.dtype).c_str());
   if (out.device_type != x.device_type || out.device_id != x.device_id)
-    return Fail(ORTHO_VALUE_ERROR, "%s: %s must be on %s like %s, got %s", op, name.c_str(),
-                DeviceName(x).c_str(), like.c_str(), DeviceName(out).c_str());
+    return Fail(ORTHO_VALUE_ERROR, "%s: %s must be on %s like %s, got %s", op, name.Text().c_str(),
+                DeviceName(x).c_str(), like.Text().c_str(), DeviceName(out).c_str());
   if (out.read_only)
     return Fail(ORTHO_VALUE_ERROR, "%s: %s must be writable, got a read-only array", op,
-                name.c_str());
+                name.Text().c_str());
   if (IsEmpty(out)) return ORTHO_OK;
   if (OverlapsItself(out))
     return Fail(ORTHO_VALUE_ERROR, "%s: %s must not overlap itself, got strides %s", op,
-                name.c_str(), StridesText(out).c_str());
+                name.Text().c_str(), StridesText(out).c_str());
   const Extent a = TouchedBytes(out), b = TouchedBytes(x);
   if (a.begin < b.end && b.begin < a.end && !SameView(out, x))
     return Fail(ORTHO_VALUE_ERROR, "%s: %s must not overlap %s unless it is the same memory", op,
-                name.c_str(), like.c_str());
+                name.Text().c_str(), like.Text().c_str());
   return ORTHO_OK;
 }
 

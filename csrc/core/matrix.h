@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <string>
 
+#include "core/words.h"
 #include "ortho/ortho.h"
 
 namespace ortho {
@@ -75,11 +75,11 @@ class Matrices {
 
 // What every op asks of a tensor: a floating dtype, 2 to 8 dimensions, a pointer where there are
 // elements, a size that fits. `op` and `name` are for the words.
-ortho_status CheckTensor(const char* op, const std::string& name, const ortho_tensor& tensor);
+ortho_status CheckTensor(const char* op, ArgumentName name, const ortho_tensor& tensor);
 
 // What is asked of an output beside its input: same shape, dtype and device; writable; no overlap
 // with itself, nor with x unless it is the very same view.
-ortho_status CheckOutput(const char* op, const std::string& name, const std::string& like,
+ortho_status CheckOutput(const char* op, ArgumentName name, ArgumentName like,
                          const ortho_tensor& out, const ortho_tensor& x);
 
 Dtype KernelDtype(ortho_dtype dtype);

@@ -52,17 +52,17 @@ ortho_status CheckGradients(const Call& call) {
                 static_cast<long long>(call.count), static_cast<const void*>(call.gradients));
   if (ortho_status status = CheckOptions(call.options)) return status;
   for (int64_t i = 0; i < call.count; ++i)
-    if (ortho_status status = CheckInput(kOp, ArgumentName("gradients", true, i), call.gradients[i],
-                                         i, call.RowBlocks(i)))
+    if (ortho_status status =
+            CheckInput(kOp, ArgumentName("gradients", i), call.gradients[i], i, call.RowBlocks(i)))
       return status;
   return ORTHO_OK;
 }
 
 // weights[i] or momenta[i], beside its gradient.
 ortho_status CheckWritten(const char* list, const ortho_tensor& x, const Call& call, int64_t i) {
-  const std::string name = ArgumentName(list, true, i);
+  const ArgumentName name(list, i);
   const ortho_tensor& gradient = call.gradients[i];
-  if (ortho_status status = CheckOutput(kOp, name, ArgumentName("gradients", true, i), x, gradient))
+  if (ortho_status status = CheckOutput(kOp, name, ArgumentName("gradients", i), x, gradient))
     return status;
   return CheckTensor(kOp, name, x);  // for its pointer
 }
@@ -97,6 +97,7 @@ ortho_status Kernels(const cpu::KernelTable** table) {
 // The matrices of the gradients, with those of weights and momenta where there are any.
 std::vector<cpu::StepTask> Tasks(const Call& call) {
   std::vector<cpu::StepTask> tasks;
+  tasks.reserve(static_cast<size_t>(call.count));
   for (int64_t i = 0; i < call.count; ++i) {
     const auto matrices = [&](const ortho_tensor* list) {
       return list ? Matrices(list[i], call.RowBlocks(i)) : Matrices();

@@ -22,8 +22,11 @@ struct Call {
 
   bool many() const { return row_blocks != nullptr || count != 1; }
   const char* op() const { return many() ? "polar_foreach" : "polar"; }
-  std::string InputName(int64_t i) const {
-    return many() ? ArgumentName("tensors", true, i) : std::string("x");
+  ArgumentName InputName(int64_t i) const {
+    return many() ? ArgumentName("tensors", i) : ArgumentName("x");
+  }
+  ArgumentName OutputName(int64_t i) const {
+    return many() ? ArgumentName("out", i) : ArgumentName("out");
   }
   int64_t RowBlocks(int64_t i) const {
     return row_blocks ? row_blocks[i] : int64_t{ORTHO_VIEW_BATCH};
@@ -80,8 +83,8 @@ ortho_status Polar(const Call& call, const ortho_tensor* outputs, void* workspac
   if (call.count > 0 && outputs == nullptr)
     return Fail(ORTHO_VALUE_ERROR, "%s: out must be given, got a null pointer", call.op());
   for (int64_t i = 0; i < call.count; ++i)
-    if (ortho_status status = CheckOutput(call.op(), ArgumentName("out", call.many(), i),
-                                          call.InputName(i), outputs[i], call.inputs[i]))
+    if (ortho_status status = CheckOutput(call.op(), call.OutputName(i), call.InputName(i),
+                                          outputs[i], call.inputs[i]))
       return status;
   if (call.count > 1)
     if (ortho_status status = CheckDisjoint(call, outputs)) return status;

@@ -49,8 +49,8 @@ std::string StridesText(const ortho_tensor& tensor) {
   return TupleText(tensor.strides, tensor.ndim);
 }
 
-std::string ArgumentName(const char* name, bool many, int64_t i) {
-  return many ? std::string(name) + "[" + std::to_string(i) + "]" : name;
+std::string ArgumentName::Text() const {
+  return i >= 0 ? std::string(name) + "[" + std::to_string(i) + "]" : name;
 }
 
 }  // namespace ortho

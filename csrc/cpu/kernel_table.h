@@ -16,6 +16,9 @@
 
 namespace ortho::cpu {
 
+struct StepArrays;
+struct StepRule;
+
 template <typename T>
 struct Kernels {
   int vector;  // elements of T in a vector register
@@ -95,6 +98,8 @@ struct KernelTable {
   double (*max_abs[4])(int64_t n, const void* x);
   // Rounds n floats to the nearest float16 [0] or bfloat16 [1] in place.
   void (*round[2])(int64_t n, float* x);
+  // step_rule.h, on n contiguous stored elements.
+  void (*step[4])(const StepRule& rule, double scale, int64_t n, const StepArrays& at);
 };
 
 template <typename T>

@@ -5,6 +5,7 @@
 #include "cpu/convert.h"
 #include "cpu/dot_pair.h"
 #include "cpu/kernel_table.h"
+#include "cpu/step_rule.h"
 
 namespace ortho::cpu {
 namespace {
@@ -118,6 +119,40 @@ void Rotate(int64_t n, T c, T s, T* x, T* y) {
   }
 }
 
+// torch.lerp's two forms: each is exact at its own end.
+template <typename T>
+T Lerp(T from, T to, T weight) {
+  return weight < T(0.5) ? from + weight * (to - from) : to + (weight - 1) * (to - from);
+}
+
+template <typename T, typename S>
+void Step(const StepRule& rule, double scale, int64_t n, const StepArrays& at) {
+  const S* from = static_cast<const S*>(at.g);
+  S *buffer = static_cast<S*>(at.v), *weight = static_cast<S*>(at.w);
+  S* direction = static_cast<S*>(at.direction);
+  const T coming = static_cast<T>(rule.coming), momentum = static_cast<T>(rule.momentum);
+  for (int64_t i = 0; i < n; ++i) {
+    T g = static_cast<T>(Widen(from[i])) * static_cast<T>(scale);
+    if (rule.coupled) g += static_cast<T>(rule.decay) * static_cast<T>(Widen(weight[i]));
+    if (buffer) {
+      T v = static_cast<T>(Widen(buffer[i]));
+      v = rule.average ? Lerp(v, g, coming) : coming * g + static_cast<T>(rule.carried) * v;
+      buffer[i] = Narrow<S>::From(v);
+      if (!rule.nesterov)
+        g = v;
+      else
+        g = rule.average ? Lerp(g, v, momentum) : g + momentum * v;
+    }
+    if (direction) {
+      direction[i] = Narrow<S>::From(g);
+      continue;
+    }
+    T w = static_cast<T>(Widen(weight[i]));
+    if (rule.decoupled) w *= static_cast<T>(rule.kept);
+    weight[i] = Narrow<S>::From(w - static_cast<T>(rule.lr) * g);
+  }
+}
+
 template <typename T>
 constexpr Kernels<T> MakeKernels() {
   return {kVector,
@@ -139,12 +174,14 @@ constexpr Kernels<T> MakeKernels() {
 
 }  // namespace
 
-const KernelTable kReferenceKernels = {"reference",
-                                       MakeKernels<float>(),
-                                       MakeKernels<double>(),
-                                       {kVector, kRows, kPanel, Product<BfloatPair, float>,
-                                        Transpose<BfloatPair>, Interleave, RoundToPairs},
-                                       {MaxAbsHalf, MaxAbsBfloat, MaxAbsFloat, MaxAbsDouble},
-                                       {RoundToHalf, RoundToBfloat}};
+const KernelTable kReferenceKernels = {
+    "reference",
+    MakeKernels<float>(),
+    MakeKernels<double>(),
+    {kVector, kRows, kPanel, Product<BfloatPair, float>, Transpose<BfloatPair>, Interleave,
+     RoundToPairs},
+    {MaxAbsHalf, MaxAbsBfloat, MaxAbsFloat, MaxAbsDouble},
+    {RoundToHalf, RoundToBfloat},
+    {Step<float, Half>, Step<float, Bfloat>, Step<float, float>, Step<double, double>}};
 
 }  // namespace ortho::cpu

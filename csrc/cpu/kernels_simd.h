@@ -5,6 +5,7 @@
 #include "cpu/simd_cholesky.h"
 #include "cpu/simd_product.h"
 #include "cpu/simd_rows.h"
+#include "cpu/simd_step.h"
 
 namespace ortho::cpu {
 namespace {
@@ -34,7 +35,8 @@ constexpr KernelTable MakeKernelTable(const char* name, const PairKernels& pairs
           MakeKernels<double>(),
           pairs,
           {MaxAbsHalf, MaxAbsBfloat, MaxAbsFloat, MaxAbsDouble},
-          {RoundToHalf, RoundToBfloat}};
+          {RoundToHalf, RoundToBfloat},
+          {Step<Half>, Step<Bfloat>, Step<float>, Step<double>}};
 }
 
 }  // namespace

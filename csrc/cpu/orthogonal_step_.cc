@@ -7,8 +7,8 @@
 //                                              coupled
 //                        O = polar(O), w from O    reads and writes w once
 //
-// Layout: any strides; scratch holds O with g's contiguous axis innermost. Bound by memory outside
-// the polar factor: an element costs a few operations on its way through the first cache.
+// Layout: any strides; scratch holds O with g's contiguous axis innermost. Outside the polar factor
+// it is one kernel in one pass (simd_step.h), bound by memory.
 #include "cpu/orthogonal_step_.h"
 
 #include <algorithm>
@@ -21,8 +21,6 @@
 namespace ortho::cpu {
 namespace {
 
-constexpr int64_t kChunk = StepChunk<float>::kSize;
-
 bool IsUnit(const Axis& axis) {
   return axis.dim_count == 0 && (axis.stride == 1 || axis.size == 1);
 }
@@ -30,75 +28,117 @@ bool IsUnit(const Axis& axis) {
 // Whether a column is contiguous and a row is not.
 bool GoesDown(const Matrix& matrix) { return IsUnit(matrix.rows) && !IsUnit(matrix.columns); }
 
-// `n` elements of a matrix along its inner axis, from element `begin` of line `line` on.
-struct Run {
-  bool down;  // the inner axis is a column
-  int64_t line, begin, n;
+// A matrix as lines, columns if `down`; its data is null where there is none.
+struct Lines {
+  char* data = nullptr;
+  int64_t item = 0;
+  const Axis *outer = nullptr, *inner = nullptr;
+
+  Lines() = default;
+  Lines(const Matrix& matrix, bool down)
+      : data(matrix.data),
+        item(ItemSize(matrix.dtype)),
+        outer(down ? &matrix.columns : &matrix.rows),
+        inner(down ? &matrix.rows : &matrix.columns) {}
+
+  bool InPlace() const { return !data || IsUnit(*inner); }  // no gaps in a line
+  bool Dense() const {                                      // nor between lines
+    return !data || (IsUnit(*inner) && outer->dim_count == 0 &&
+                     (outer->stride == inner->size || outer->size == 1));
+  }
+  char* At(int64_t line, int64_t begin) const {
+    return data ? data + (outer->Offset(line) + begin) * item : nullptr;
+  }
 };
 
-// visit(address, place in the chunk, how many from there on, their stride) on the pieces of a run
-// that one stride describes.
+// visit(address, stride, place in the row, how many) on the pieces of a line that one stride
+// describes.
 template <typename Visit>
-void ForPieces(const Matrix& matrix, const Run& run, const Visit& visit) {
-  const int64_t item = ItemSize(matrix.dtype);
-  const Axis& outer = run.down ? matrix.columns : matrix.rows;
-  const Axis& inner = run.down ? matrix.rows : matrix.columns;
-  char* line = matrix.data + outer.Offset(run.line) * item;
+void ForPieces(const Lines& lines, int64_t line, int64_t begin, int64_t n, const Visit& visit) {
+  const Axis& inner = *lines.inner;
+  char* start = lines.data + lines.outer->Offset(line) * lines.item;
   if (inner.dim_count == 0)
-    return visit(line + run.begin * inner.stride * item, 0, run.n, inner.stride);
+    return visit(start + begin * inner.stride * lines.item, inner.stride, 0, n);
   const Axis::Dim& last = inner.dims[inner.dim_count - 1];
-  for (int64_t i = 0; i < run.n;) {
-    const int64_t at = run.begin + i, here = std::min(run.n - i, last.size - at % last.size);
-    visit(line + inner.Offset(at) * item, i, here, last.stride);
+  for (int64_t i = 0; i < n;) {
+    const int64_t at = begin + i, here = std::min(n - i, last.size - at % last.size);
+    visit(start + inner.Offset(at) * lines.item, last.stride, i, here);
     i += here;
   }
 }
 
-// Between memory and a chunk of T, by the vectors of the instruction set; without a copy where
-// memory holds T in a row already.
-template <typename T>
-T* InPlace(const Matrix& matrix, const Run& run) {
-  const Axis& inner = run.down ? matrix.rows : matrix.columns;
-  const Axis& outer = run.down ? matrix.columns : matrix.rows;
-  if (ItemSize(matrix.dtype) != sizeof(T) || !IsUnit(inner)) return nullptr;
-  return reinterpret_cast<T*>(matrix.data) + outer.Offset(run.line) + run.begin;
+// to[i * to_stride] = from[i * from_stride]
+void Copy(int64_t n, const char* from, int64_t from_stride, char* to, int64_t to_stride,
+          int64_t item) {
+  const auto copy = [&](const auto* source, auto* target) {
+    for (int64_t i = 0; i < n; ++i) target[i * to_stride] = source[i * from_stride];
+  };
+  if (item == 2)
+    copy(reinterpret_cast<const uint16_t*>(from), reinterpret_cast<uint16_t*>(to));
+  else if (item == 4)
+    copy(reinterpret_cast<const uint32_t*>(from), reinterpret_cast<uint32_t*>(to));
+  else
+    copy(reinterpret_cast<const uint64_t*>(from), reinterpret_cast<uint64_t*>(to));
 }
 
-template <typename T>
-const T* LoadRun(const Kernels<T>& kernels, const Matrix& from, const Run& run, T* room, T times) {
-  const T* in_place = times == 1 ? InPlace<T>(from, run) : nullptr;
-  if (in_place) return in_place;
-  const auto load = kernels.load[static_cast<int>(from.dtype)];
-  ForPieces(from, run, [&](const char* x, int64_t i, int64_t n, int64_t stride) {
-    if (stride == 1)
-      load(1, n, x, n, times, room + i, n);
-    else
-      load(n, 1, x, stride, times, room + i, 1);
-  });
-  return room;
-}
-
-template <typename T>
-void StoreRun(const Kernels<T>& kernels, const T* from, const Run& run, const Matrix& to) {
-  if (from == InPlace<T>(to, run)) return;
-  const auto store = kernels.store[static_cast<int>(to.dtype)];
-  ForPieces(to, run, [&](char* x, int64_t i, int64_t n, int64_t stride) {
-    if (stride == 1)
-      store(1, n, from + i, n, x, n);
-    else
-      store(n, 1, from + i, 1, x, stride);
+void Gather(const Lines& lines, int64_t line, int64_t begin, int64_t n, char* row) {
+  ForPieces(lines, line, begin, n, [&](char* x, int64_t stride, int64_t i, int64_t here) {
+    Copy(here, x, stride, row + i * lines.item, 1, lines.item);
   });
 }
 
-// body(run) on every piece of a matrix, in lines along the scratch's contiguous axis.
+void Scatter(const Lines& lines, int64_t line, int64_t begin, int64_t n, const char* row) {
+  ForPieces(lines, line, begin, n, [&](char* x, int64_t stride, int64_t i, int64_t here) {
+    Copy(here, row + i * lines.item, 1, x, stride, lines.item);
+  });
+}
+
+// What a pass goes over; g is only read. Without a direction w is written, without v no buffer.
+struct Operands {
+  Lines g, v, w, direction;
+};
+
+// Contiguous elements of the four.
+struct Run {
+  StepArrays at;
+  int64_t n;
+};
+
+constexpr int64_t kBlock = 1 << 14;  // elements that a thread takes at a time
+constexpr int64_t kRoom = 256;
+
+// body(run) on every piece of the operands, which agree in size; what has gaps is gathered into
+// room, and what is written put back.
 template <typename Body>
-void ForChunks(const Matrix& like, const Body& body) {
-  const bool down = GoesDown(like);
-  const int64_t lines = down ? like.columns.size : like.rows.size;
-  const int64_t length = down ? like.rows.size : like.columns.size;
-  SplitLoop(lines, static_cast<double>(lines * length), [&](int64_t line) {
-    for (int64_t begin = 0; begin < length; begin += kChunk)
-      body(Run{down, line, begin, std::min(kChunk, length - begin)});
+void ForRuns(const Operands& of, const Body& body) {
+  int64_t lines = of.g.outer->size, length = of.g.inner->size;
+  const double work = static_cast<double>(lines * length);
+  if (of.g.Dense() && of.v.Dense() && of.w.Dense() && of.direction.Dense()) {
+    length *= lines;
+    return SplitLoop((length + kBlock - 1) / kBlock, work, [&](int64_t block) {
+      const int64_t begin = block * kBlock;
+      body(Run{{of.g.At(0, begin), of.v.At(0, begin), of.w.At(0, begin), of.direction.At(0, begin)},
+               std::min(kBlock, length - begin)});
+    });
+  }
+  const Lines* const all[] = {&of.g, &of.v, &of.w, &of.direction};
+  bool in_place[4];
+  for (int k = 0; k < 4; ++k) in_place[k] = all[k]->InPlace();
+  const bool whole = in_place[0] && in_place[1] && in_place[2] && in_place[3];
+  const int64_t step = whole ? length : kRoom;
+  SplitLoop(lines, work, [&](int64_t line) {
+    for (int64_t begin = 0; begin < length; begin += step) {
+      const int64_t n = std::min(step, length - begin);
+      alignas(64) char room[4][kRoom * sizeof(double)];
+      char* at[4];
+      for (int k = 0; k < 4; ++k) {
+        at[k] = in_place[k] ? all[k]->At(line, begin) : room[k];
+        if (!in_place[k]) Gather(*all[k], line, begin, n, room[k]);
+      }
+      body(Run{{at[0], at[1], at[2], at[3]}, n});
+      for (int k = 1; k < 4; ++k)
+        if (!in_place[k]) Scatter(*all[k], line, begin, n, room[k]);
+    }
   });
 }
 
@@ -115,107 +155,83 @@ Matrix ScratchLike(const Matrix& like, Scratch& scratch) {
   return matrix;
 }
 
-// T computes, whatever is stored.
-template <typename T>
+// A buffer that leaves no trace: v + 0 is v, but 0 - 0 loses the sign that -0 - 0 keeps.
+void FillWithZeros(int64_t n, void* v, Dtype dtype, bool negative) {
+  const auto fill = [&](auto* words, auto sign) { std::fill_n(words, n, negative ? sign : 0); };
+  switch (ItemSize(dtype)) {
+    case 2:
+      return fill(static_cast<uint16_t*>(v), uint16_t{1} << 15);
+    case 4:
+      return fill(static_cast<uint32_t*>(v), uint32_t{1} << 31);
+    default:
+      return fill(static_cast<uint64_t*>(v), uint64_t{1} << 63);
+  }
+}
+
+StepRule RuleOf(const ortho_step_options& options) {
+  StepRule rule;
+  rule.average = options.average;
+  rule.nesterov = options.nesterov;
+  rule.coupled = !options.decoupled && options.weight_decay != 0;
+  rule.decoupled = options.decoupled && options.weight_decay != 0;
+  rule.momentum = rule.carried = options.momentum;
+  rule.coming = 1 - (options.average ? options.momentum : options.dampening);
+  rule.decay = options.weight_decay;
+  rule.kept = 1 - options.lr * options.weight_decay;
+  rule.lr = options.lr;
+  return rule;
+}
+
 class Step {
  public:
   Step(const KernelTable& table, const ortho_step_options& options)
       : table_(table),
         options_(options),
-        rule_(table, options),
-        sign_(options.maximize ? T(-1) : T(1)) {}
+        rule_(RuleOf(options)),
+        sign_(options.maximize ? -1 : 1) {}
 
   void operator()(const StepTask& task, Scratch& scratch) const {
+    const bool down = GoesDown(task.g);
     const Matrix factor = ScratchLike(task.g, scratch);
+    const Lines g(task.g, down), o(factor, down);
+    const Lines v = task.v.data ? Lines(task.v, down) : Lines(), w(task.w, down);
     if (options_.placement == ORTHO_STEP_UPDATE) {
-      if (!scratch.measuring()) Remember(task, factor);
+      if (!scratch.measuring()) Pass(task, rule_, sign_, {g, v, rule_.coupled ? w : Lines(), o});
       PolarMatrix(table_, options_.polar, {factor, factor}, scratch);
-      if (!scratch.measuring()) Update(task, factor);
+      StepRule move = rule_;
+      move.coupled = false;
+      if (!scratch.measuring()) Pass(task, move, task.scale, {o, Lines(), w, Lines()});
       return;
     }
     StoredMatrix ignored;
     const bool direct = AsStored(task.g, &ignored);
     if (!direct && !scratch.measuring()) {
-      ForChunks(factor, [&](const Run& run) {
-        T room[kChunk];
-        Store(Load(task.g, run, room), run, factor);
-      });
+      const int64_t length = o.inner->size;
+      SplitLoop(o.outer->size, static_cast<double>(o.outer->size * length),
+                [&](int64_t line) { Gather(g, line, 0, length, o.At(line, 0)); });
     }
     PolarMatrix(table_, options_.polar, {direct ? task.g : factor, factor}, scratch);
-    if (!scratch.measuring()) RememberAndUpdate(task, factor);
+    if (!scratch.measuring()) Pass(task, rule_, sign_ * task.scale, {o, v, w, Lines()});
   }
 
  private:
-  const T* Load(const Matrix& from, const Run& run, T* room, T times = 1) const {
-    return LoadRun(KernelsFor<T>(table_), from, run, room, times);
-  }
-  void Store(const T* from, const Run& run, const Matrix& to) const {
-    StoreRun(KernelsFor<T>(table_), from, run, to);
-  }
-  // Where a result may be made, to be stored in `to`.
-  static T* Room(const Matrix& to, const Run& run, T* room) {
-    T* in_place = InPlace<T>(to, run);
-    return in_place ? in_place : room;
-  }
-
-  // v from g, and the direction.
-  void Remember(const StepTask& task, const Matrix& direction) const {
-    ForChunks(direction, [&](const Run& run) {
-      StepChunk<T> chunk;
-      chunk.g = Load(task.g, run, chunk.room[0], sign_);
-      if (rule_.coupled()) chunk.w = Load(task.w, run, chunk.room[1]);
-      Store(Direct(task, run, chunk), run, direction);
+  void Pass(const StepTask& task, StepRule rule, double scale, const Operands& operands) const {
+    const Dtype dtype = task.g.dtype;
+    const bool fresh = task.fresh && operands.v.data;
+    // The first gradient is all of SGD's buffer, and comes to an average of nothing.
+    if (fresh && !rule.average) rule.carried = rule.coming = 1;
+    const auto step = table_.step[static_cast<int>(dtype)];
+    ForRuns(operands, [&](const Run& run) {
+      if (fresh) FillWithZeros(run.n, run.at.v, dtype, !rule.average);
+      step(rule, scale, run.n, run.at);
     });
-  }
-
-  // w from the factor of the direction.
-  void Update(const StepTask& task, const Matrix& factor) const {
-    ForChunks(factor, [&](const Run& run) {
-      StepChunk<T> chunk;
-      const T* d = Load(factor, run, chunk.room[0], static_cast<T>(task.scale));
-      Move(task, run, d, chunk);
-    });
-  }
-
-  // v and w from the factor of the gradient.
-  void RememberAndUpdate(const StepTask& task, const Matrix& factor) const {
-    ForChunks(factor, [&](const Run& run) {
-      StepChunk<T> chunk;
-      chunk.g = Load(factor, run, chunk.room[0], sign_ * static_cast<T>(task.scale));
-      if (rule_.coupled()) chunk.w = Load(task.w, run, chunk.room[1]);
-      Move(task, run, Direct(task, run, chunk), chunk);
-    });
-  }
-
-  const T* Direct(const StepTask& task, const Run& run, StepChunk<T>& chunk) const {
-    const bool buffered = task.v.data != nullptr;
-    if (buffered && !task.fresh) chunk.v = Load(task.v, run, chunk.room[2]);
-    if (buffered) chunk.buffer = Room(task.v, run, chunk.room[3]);
-    const T* direction = rule_.Direct(run.n, buffered, task.fresh, chunk);
-    if (buffered) Store(chunk.buffer, run, task.v);
-    return direction;
-  }
-
-  void Move(const StepTask& task, const Run& run, const T* d, StepChunk<T>& chunk) const {
-    chunk.w = Load(task.w, run, chunk.room[1]);
-    chunk.moved = Room(task.w, run, chunk.room[4]);
-    rule_.Move(run.n, d, chunk);
-    Store(chunk.moved, run, task.w);
   }
 
   const KernelTable& table_;
   const ortho_step_options& options_;
-  const StepRule<T> rule_;
-  const T sign_;
+  const StepRule rule_;
+  const double sign_;
 };
-
-void StepMatrix(const KernelTable& table, const ortho_step_options& options, const StepTask& task,
-                Scratch& scratch) {
-  if (task.g.dtype == Dtype::kFloat64)
-    Step<double>(table, options)(task, scratch);
-  else
-    Step<float>(table, options)(task, scratch);
-}
 
 CostOf CostIn(const std::vector<StepTask>& tasks) {
   return [&tasks](size_t i) { return PolarCost(tasks[i].g); };
@@ -223,10 +239,17 @@ CostOf CostIn(const std::vector<StepTask>& tasks) {
 
 size_t ScratchPerThread(const KernelTable& table, const ortho_step_options& options,
                         const std::vector<StepTask>& tasks) {
+  const Step step(table, options);
   size_t most = 0;
+  const Matrix* measured = nullptr;
   for (const StepTask& task : tasks) {
+    // Stacks and models repeat a form: measure it once.
+    StoredMatrix ignored;
+    const bool simple = AsStored(task.g, &ignored);
+    if (simple && measured && SameForm(task.g, *measured)) continue;
+    if (simple) measured = &task.g;
     Scratch measure;
-    StepMatrix(table, options, task, measure);
+    step(task, measure);
     most = std::max(most, measure.peak());
   }
   return most;  // a sum of aligned pieces
@@ -241,10 +264,9 @@ size_t StepWorkspace(const KernelTable& table, const ortho_step_options& options
 
 bool StepAll(const KernelTable& table, const ortho_step_options& options,
              const std::vector<StepTask>& tasks, void* workspace, size_t workspace_bytes) {
+  const Step step(table, options);
   return Schedule(tasks.size(), CostIn(tasks), ScratchPerThread(table, options, tasks), workspace,
-                  workspace_bytes, [&](size_t i, Scratch& scratch) {
-                    StepMatrix(table, options, tasks[i], scratch);
-                  });
+                  workspace_bytes, [&](size_t i, Scratch& scratch) { step(tasks[i], scratch); });
 }
 
 }  // namespace ortho::cpu

@@ -65,13 +65,13 @@ namespace {
 size_t ScratchPerThread(const KernelTable& table, const ortho_polar_options& options,
                         const std::vector<PolarPair>& pairs, bool outputs_known) {
   size_t most = 0;
-  int64_t rows = -1, columns = -1;
+  const Matrix* measured = nullptr;
   for (const PolarPair& pair : pairs) {
-    // Stacks repeat a shape and a layout: measure it once.
+    // Stacks and models repeat a form: measure it once.
     StoredMatrix ignored;
     const bool simple = AsStored(pair.x, &ignored) && AsStored(pair.out, &ignored);
-    if (simple && pair.x.rows.size == rows && pair.x.columns.size == columns) continue;
-    if (simple) rows = pair.x.rows.size, columns = pair.x.columns.size;
+    if (simple && measured && SameForm(pair.x, *measured)) continue;
+    if (simple) measured = &pair.x;
     Scratch measure;
     if (simple && !outputs_known) measure.Take<char>(Bytes(pair.x));
     PolarMatrix(table, options, pair, measure);

@@ -24,6 +24,11 @@ inline StoredMatrix RowMajor(void* data, Dtype dtype, int64_t small, int64_t lar
 // Whether `matrix` is already like that; fills `stored` if so.
 bool AsStored(const Matrix& matrix, StoredMatrix* stored);
 
+// Whether two matrices of that form agree in size and dtype, so that they take the same scratch.
+inline bool SameForm(const Matrix& a, const Matrix& b) {
+  return a.dtype == b.dtype && a.rows.size == b.rows.size && a.columns.size == b.columns.size;
+}
+
 // The slow road for the other layouts, element by element: a contiguous copy in `data`
 // (Bytes(matrix) of them), and back.
 int64_t Bytes(const Matrix& matrix);

@@ -1,4 +1,6 @@
 // What a step takes beside the polar factors: no more than the largest matrix per thread.
+#include <algorithm>
+
 #include "check.h"
 #include "cpu/orthogonal_step_.h"
 #include "cpu/polar.h"
@@ -16,6 +18,34 @@ Matrix RowMajor(int64_t rows, int64_t columns) {
   matrix.columns.size = columns;
   matrix.columns.stride = 1;
   return matrix;
+}
+
+// Of one shape and two types, the one that needs more counts, whichever comes first.
+void MeasuresEveryType(const KernelTable& table) {
+  cpu::SetNumThreads(1);
+  for (const int64_t rows : {1, 4, 40, 100}) {
+    const Matrix narrow = RowMajor(rows, 3 * rows);
+    Matrix wide = narrow;
+    wide.dtype = Dtype::kFloat64;
+    for (const int32_t method : {ORTHO_POLAR_EXACT, ORTHO_POLAR_NEWTON}) {
+      ortho_step_options options = ORTHO_STEP_OPTIONS_DEFAULT;
+      options.polar.method = method;
+      const auto step = [&](const Matrix& a, const Matrix& b) {
+        std::vector<cpu::StepTask> tasks(2);
+        tasks[0].g = a, tasks[1].g = b;
+        return cpu::StepWorkspace(table, options, tasks);
+      };
+      const auto polar = [&](const Matrix& a, const Matrix& b) {
+        return cpu::PolarWorkspace(table, options.polar, {{a, a}, {b, b}});
+      };
+      const size_t most_of_step = std::max(step(narrow, narrow), step(wide, wide));
+      const size_t most_of_polar = std::max(polar(narrow, narrow), polar(wide, wide));
+      CHECK(step(narrow, wide) == most_of_step, "step, %d rows", int(rows));
+      CHECK(step(wide, narrow) == most_of_step, "step, %d rows", int(rows));
+      CHECK(polar(narrow, wide) == most_of_polar, "polar, %d rows", int(rows));
+      CHECK(polar(wide, narrow) == most_of_polar, "polar, %d rows", int(rows));
+    }
+  }
 }
 
 void TakesOneMatrixPerThread(const KernelTable& table) {
@@ -42,4 +72,9 @@ void TakesOneMatrixPerThread(const KernelTable& table) {
 }  // namespace
 }  // namespace ortho::test
 
-int main() { return ortho::test::OnEveryTable(ortho::test::TakesOneMatrixPerThread); }
+int main() {
+  return ortho::test::OnEveryTable([](const auto& table) {
+    ortho::test::TakesOneMatrixPerThread(table);
+    ortho::test::MeasuresEveryType(table);
+  });
+}

@@ -16,7 +16,7 @@ from torch import Tensor
 from ortho_kernels.matrices import as_matrices
 from ortho_kernels.options import NEWTON_RIDGE, PolarOptions
 from ortho_kernels.rank import settle
-from ortho_kernels.steps import StepOptions
+from ortho_kernels.steps import StepOptions, StepTensors
 from ortho_kernels.tensors import check_inputs, check_matrices, words
 
 HALF_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -56,17 +56,14 @@ def _fill(out: Tensor, options: PolarOptions, x: Tensor) -> None:
 def orthogonal_step_(
     options: PolarOptions,
     step: StepOptions,
-    weights: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    momenta: Sequence[Tensor],
-    row_blocks: Sequence[int],
-    scales: Sequence[float],
-    fresh: Sequence[bool],
+    tensors: StepTensors,
 ) -> None:
-    check_inputs("orthogonal_step_", gradients, row_blocks, "gradients")
-    for i, (w, g, blocks) in enumerate(zip(weights, gradients, row_blocks, strict=True)):
+    check_inputs("orthogonal_step_", tensors.gradients, tensors.row_blocks, "gradients")
+    weights, gradients, momenta, *how = tensors
+    buffers: Sequence[Tensor | None] = momenta or [None] * len(weights)
+    for w, g, v, blocks, scale, fresh in zip(weights, gradients, buffers, *how, strict=True):
         if not g.is_meta:
-            _step(options, step, w, g, momenta[i] if momenta else None, blocks, scales[i], fresh[i])
+            _step(options, step, w, g, v, blocks, scale, fresh)
 
 
 def _step(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ortho_kernels.options import PolarOptions
-from ortho_kernels.steps import StepOptions
+from ortho_kernels.steps import StepOptions, StepTensors
 
 if TYPE_CHECKING:
     from ortho_kernels import _native
@@ -95,21 +95,11 @@ def polar_foreach(
 def orthogonal_step_(
     options: PolarOptions,
     step: StepOptions,
-    weights: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    momenta: Sequence[Tensor],
-    row_blocks: Sequence[int],
-    scales: Sequence[float],
-    fresh: Sequence[bool],
+    tensors: StepTensors,
 ) -> None:
     module.orthogonal_step_(
         _options(options),
-        weights,
-        gradients,
-        momenta,
-        row_blocks,
-        scales,
-        fresh,
+        *tensors,
         placement=step.placement,
         lr=step.lr,
         momentum=step.momentum,

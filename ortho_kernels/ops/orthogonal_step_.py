@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -15,11 +15,11 @@ from ortho_kernels.matrices import View
 from ortho_kernels.ops import polar_gradient, registry
 from ortho_kernels.ops.polar import BACKENDS, OPTIONS, resolve
 from ortho_kernels.options import PolarOptions, given
-from ortho_kernels.steps import StepOptions
+from ortho_kernels.steps import StepOptions, StepTensors
 from ortho_kernels.tensors import (
     check_all_on_meta,
     check_inputs,
-    check_tensor,
+    check_tensors,
     fake_layout,
     layout,
 )
@@ -73,8 +73,7 @@ def orthogonal_step_(
     weights, gradients = list(weights), list(gradients)
     momenta = [] if momenta is None else list(momenta)
     for name, tensors in (("weights", weights), ("gradients", gradients), ("momenta", momenta)):
-        for i, tensor in enumerate(tensors):
-            check_tensor(NAME, f"{name}[{i}]", tensor)
+        check_tensors(NAME, name, tensors)
     options = given(NAME, coefficients, steps, precision, rank, rtol, backend)
     row_blocks = matrices.resolve_views(NAME, view, len(weights))
     if not all(isinstance(one, int) for one in row_blocks):
@@ -82,7 +81,8 @@ def orthogonal_step_(
     count = len(weights)
     scales = [scale] * count if isinstance(scale, (int, float)) else list(scale)
     flags = [fresh] * count if isinstance(fresh, bool) else list(fresh)
-    _op(
+    at_once = registry.nobody_waits(weights, gradients, momenta)
+    (_at_once if at_once else _op)(
         weights,
         gradients,
         momenta,
@@ -124,44 +124,25 @@ def _resolve(*args: Any, **kwargs: Any) -> tuple[StepOptions, PolarOptions, str 
     return step, *resolve(NAME, *args[_WORDS:], **kwargs)
 
 
-def _check_lengths(
-    weights: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    momenta: Sequence[Tensor],
-    row_blocks: Sequence[int],
-    scales: Sequence[float],
-    fresh: Sequence[bool],
-) -> None:
-    lists = {"gradients": gradients, "row_blocks": row_blocks, "scales": scales, "fresh": fresh}
-    if momenta:
-        lists["momenta"] = momenta
-    for name, one in lists.items():
-        if len(one) != len(weights):
-            raise ValueError(
-                f"{NAME}: {name} must have length {len(weights)} like weights, got {len(one)}"
-            )
-    for i, scale in enumerate(scales):
-        if not math.isfinite(scale):
-            raise ValueError(f"{NAME}: scales[{i}] must be finite, got {scale}")
+_LISTS = len(StepTensors._fields)
+
+
+def _split(args: tuple[Any, ...]) -> tuple[StepTensors, tuple[Any, ...]]:
+    """The schema's lists, checked against each other, and what comes after them."""
+    tensors = StepTensors(*args[:_LISTS])
+    tensors.check(NAME)
+    return tensors, args[_LISTS:]
 
 
 # ---- Fake ---------------------------------------------------------------------------------------
 
 
-def _fake(
-    weights: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    momenta: Sequence[Tensor],
-    row_blocks: Sequence[int],
-    scales: Sequence[float],
-    fresh: Sequence[bool],
-    *args: Any,
-    **kwargs: Any,
-) -> None:
-    _resolve(*args, **kwargs)
-    _check_lengths(weights, gradients, momenta, row_blocks, scales, fresh)
-    check_inputs(NAME, gradients, row_blocks, "gradients")
-    for name, written in (("weights", weights), ("momenta", momenta)):
+def _fake(*args: Any, **kwargs: Any) -> None:
+    tensors, rest = _split(args)
+    _resolve(*rest, **kwargs)
+    gradients = tensors.gradients
+    check_inputs(NAME, gradients, tensors.row_blocks, "gradients")
+    for name, written in (("weights", tensors.weights), ("momenta", tensors.momenta)):
         for i, (one, gradient) in enumerate(zip(written, gradients[: len(written)], strict=True)):
             like = fake_layout(gradient)
             checks.check_like(NAME, f"{name}[{i}]", f"gradients[{i}]", fake_layout(one), like)
@@ -171,55 +152,40 @@ def _fake(
 # ---- Backend order ------------------------------------------------------------------------------
 
 
-def _check(
-    weights: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    momenta: Sequence[Tensor],
-    row_blocks: Sequence[int],
-) -> None:
+def _check(tensors: StepTensors) -> None:
     """All that could fail, before anything is written."""
-    check_inputs(NAME, gradients, row_blocks, "gradients")
+    check_inputs(NAME, tensors.gradients, tensors.row_blocks, "gradients")
     arrays: list[tuple[str, checks.Layout, bool]] = []
-    for i, gradient in enumerate(gradients):
+    for i, gradient in enumerate(tensors.gradients):
         like = layout(gradient)
-        for name, tensors in (("weights", weights), ("gradients", ()), ("momenta", momenta)):
-            if name == "gradients":
-                arrays.append((f"gradients[{i}]", like, False))
-            elif tensors:
-                one = layout(tensors[i])
+        arrays.append((f"gradients[{i}]", like, False))
+        for name, written in (("weights", tensors.weights), ("momenta", tensors.momenta)):
+            if written:
+                one = layout(written[i])
                 checks.check_output(NAME, f"{name}[{i}]", f"gradients[{i}]", one, like)
                 arrays.append((f"{name}[{i}]", one, True))
     checks.check_disjoint(NAME, arrays)
 
 
-def _kernel(
-    weights: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    momenta: Sequence[Tensor],
-    row_blocks: Sequence[int],
-    scales: Sequence[float],
-    fresh: Sequence[bool],
-    *args: Any,
-    **kwargs: Any,
-) -> None:
+def _kernel(*args: Any, **kwargs: Any) -> None:
     """Each backend serves, in one call, all tensors that none before it could.
 
     What takes all of them checks them itself in the same words before it writes; otherwise they are
     checked here first, for no backend may write before the last has seen its own.
     """
-    step, options, backend = _resolve(*args, **kwargs)
-    _check_lengths(weights, gradients, momenta, row_blocks, scales, fresh)
-    if not gradients:
+    tensors, rest = _split(args)
+    step, options, backend = _resolve(*rest, **kwargs)
+    if not tensors.weights:
         return
-    lists = (weights, gradients, momenta, row_blocks, scales, fresh)
     names = tuple(BACKENDS) if backend is None else (backend,)
-    first = BACKENDS[names[0]].supports_orthogonal_step_
-    if names[0] == "native" and not any(first(options, gradient) for gradient in gradients):
-        BACKENDS["native"].orthogonal_step_(options, step, *lists)
-        return
-    _check(weights, gradients, momenta, row_blocks)
+    if names[0] == "native":
+        first = BACKENDS["native"].supports_orthogonal_step_
+        if not any(map(first, repeat(options), tensors.gradients)):
+            BACKENDS["native"].orthogonal_step_(options, step, tensors)
+            return
+    _check(tensors)
     served: dict[str, list[int]] = {name: [] for name in names}
-    for i, gradient in enumerate(gradients):
+    for i, gradient in enumerate(tensors.gradients):
         for name in names:
             reason = BACKENDS[name].supports_orthogonal_step_(options, gradient)
             if not reason:
@@ -229,20 +195,21 @@ def _kernel(
             checks.refuse_backend(NAME, name, reason)
     for name, mine in served.items():
         if mine:
-            picked = [[one[i] for i in mine] if one else [] for one in lists]
-            BACKENDS[name].orthogonal_step_(options, step, *picked)
+            BACKENDS[name].orthogonal_step_(options, step, tensors.pick(mine))
 
 
 # ---- Gradient -----------------------------------------------------------------------------------
 
 
-def _autograd(
+def _at_once(
     weights: Sequence[Tensor],
     gradients: Sequence[Tensor],
     momenta: Sequence[Tensor],
     *args: Any,
+    kernel: Callable[..., None] = _kernel,
     **kwargs: Any,
 ) -> None:
+    """What the dispatcher would come to; its two trips cost more than a small step."""
     if torch.is_grad_enabled():
         for name, tensors in (("weights", weights), ("gradients", gradients), ("momenta", momenta)):
             for i, tensor in enumerate(tensors):
@@ -251,9 +218,17 @@ def _autograd(
                         f"{NAME}: {name}[{i}] must not meet automatic differentiation, got a "
                         "tensor that requires grad; use torch.no_grad()"
                     )
-    with registry.below_autograd():
-        _op(weights, gradients, momenta, *args, **kwargs)
+    kernel(weights, gradients, momenta, *args, **kwargs)
     polar_gradient.mark_written((*weights, *momenta))
+
+
+def _below(*args: Any, **kwargs: Any) -> None:
+    with registry.below_autograd():
+        _op(*args, **kwargs)
+
+
+def _autograd(*args: Any, **kwargs: Any) -> None:
+    _at_once(*args, kernel=_below, **kwargs)
 
 
 _op = registry.register(NAME, SCHEMA, kernel=_kernel, fake=_fake, autograd=_autograd)

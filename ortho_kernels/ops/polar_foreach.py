@@ -17,7 +17,7 @@ from ortho_kernels.options import PolarOptions, given
 from ortho_kernels.tensors import (
     check_all_on_meta,
     check_inputs,
-    check_tensor,
+    check_tensors,
     fake_layout,
     layout,
 )
@@ -53,8 +53,7 @@ def polar_foreach(
     All other arguments, and what comes back for every matrix, are those of `polar`.
     """
     tensors = list(tensors)
-    for i, tensor in enumerate(tensors):
-        check_tensor(NAME, f"tensors[{i}]", tensor)
+    check_tensors(NAME, "tensors", tensors)
     options = given(NAME, coefficients, steps, precision, rank, rtol, backend)
     views = matrices.resolve_views(NAME, view, len(tensors))
     if not tensors:
@@ -76,8 +75,7 @@ def _check_outs(out: Any, tensors: Sequence[Tensor]) -> list[Tensor]:
         raise ValueError(
             f"{NAME}: out must have length {len(tensors)} like tensors, got {len(outs)}"
         )
-    for i, one in enumerate(outs):
-        check_tensor(NAME, f"out[{i}]", one)
+    check_tensors(NAME, "out", outs)
     return outs
 
 

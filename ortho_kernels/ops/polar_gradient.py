@@ -72,6 +72,4 @@ def refuse_view(op: str, tensor: Tensor) -> None:
 
 def mark_written(outs: Sequence[Tensor]) -> None:
     """Tells autograd that these were written in place, so that a graph which saved one notices."""
-    for out in outs:
-        if not out.is_inference():
-            torch.autograd.graph.increment_version(out)
+    torch.autograd.graph.increment_version(outs)

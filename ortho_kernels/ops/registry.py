@@ -6,7 +6,9 @@ on a small matrix does here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -18,6 +20,10 @@ LIBRARY = torch.library.Library(NAMESPACE, "DEF")  # type: ignore[no-untyped-cal
 
 below_autograd = torch._C._AutoDispatchBelowAutograd
 _modes = torch._C._len_torch_dispatch_stack
+_ORDINARY = {Tensor, torch.nn.Parameter}
+_is_cpu = attrgetter("is_cpu")
+_function_modes = torch._C._is_torch_function_mode_enabled
+_profiler = torch._C._autograd._profiler_enabled
 _transforms = torch._C._functorch.peek_interpreter_stack
 
 
@@ -33,6 +39,21 @@ def is_plain(x: Tensor) -> bool:
         and not (x.requires_grad or x.is_neg() or _modes())
         and forward_ad._current_level < 0
         and _transforms() is None
+    )
+
+
+def nobody_waits(*lists: Sequence[Tensor]) -> bool:
+    """The same of an op on CPU tensors that no gradient passes through, parameters among them, and
+    that nobody traces, records or overrides: its kernel may be called at once."""
+    every = list(chain.from_iterable(lists))
+    return (
+        not torch.compiler.is_compiling()
+        and not (_modes() or _function_modes() or _profiler())
+        and forward_ad._current_level < 0
+        and _transforms() is None
+        and set(map(type, every)) <= _ORDINARY
+        and all(map(_is_cpu, every))
+        and not any(map(Tensor.is_neg, every))
     )
 
 

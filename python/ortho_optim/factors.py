@@ -12,7 +12,6 @@ from torch import Tensor
 import ortho_kernels as ok
 from ortho_optim.gradients import with_layout
 from ortho_optim.scales import Rule
-from ortho_optim.selection import Decision
 from ortho_optim.views import Transposed, matrix_shape, parts_of
 
 Normalize = Literal["tensor", "row"]
@@ -29,12 +28,11 @@ class Maker:
     def __call__(
         self,
         tensors: Sequence[Tensor],
-        decisions: Sequence[Decision],
+        views: list[Any],
         out: Sequence[Tensor] | None = None,
     ) -> list[Tensor]:
         """`out`: tensors of ours to write over, each may be its own input. Not always used."""
-        views = [decision.view for decision in decisions]
-        if all(view == "flatten" for view in views):  # the usual case, by the shortest way
+        if views.count("flatten") == len(views):  # the usual case, by the shortest way
             factors = self._factors(tensors, "flatten", out)
         else:
             factors = self._mixed(tensors, views, out)

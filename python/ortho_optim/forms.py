@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
 from ortho_optim.gradients import as_real
 from ortho_optim.momentum import direction_of, scalar
 
 if TYPE_CHECKING:
+    from ortho_optim.gradients import Replaced
     from ortho_optim.settings import Settings
 
 
@@ -60,6 +60,9 @@ def check(optimizer: Optimizer, settings: Settings) -> None:
 @contextmanager
 def lent(optimizer: Optimizer, settings: Settings) -> Iterator[None]:
     """The base's step in the form asked for: gradients and groups as it needs them, then back."""
+    if settings.decay != "decoupled" and not settings.lr_in_momentum:
+        yield
+        return
     before = [dict(group) for group in optimizer.param_groups]
     try:
         for group in optimizer.param_groups:
@@ -84,19 +87,21 @@ def _decay(group: dict[str, Any]) -> None:
         torch._foreach_mul_(moving, scalar(1 - group["lr"] * group["weight_decay"]))
 
 
-def times_rate(optimizer: Optimizer, new: dict[Tensor, Tensor | None]) -> None:
+def times_rate(optimizer: Optimizer, replaced: Replaced) -> None:
     """For lr_in_momentum: what the base is about to see, times its group's rate.
 
-    `new` maps parameters to replacements, ours to scale; other gradients are the user's.
+    What stands in is ours to scale; other gradients are the user's.
     """
+    standing = dict(zip(map(id, replaced.params), replaced.grads, strict=True))
     for group in optimizer.param_groups:
+        rate = scalar(group["lr"])
         for param in group["params"]:
-            if param in new:
-                replaced = new[param]
-                if replaced is not None:
-                    replaced.mul_(scalar(group["lr"]))
+            if id(param) in standing:
+                ours = standing[id(param)]
+                if ours is not None:
+                    ours.mul_(rate)
             elif param.grad is not None:
-                new[param] = param.grad * scalar(group["lr"])
+                replaced.stand_in(param, param.grad * rate)
 
 
 def adam_with_eps_in_root(optimizer: Optimizer) -> None:

@@ -2,9 +2,7 @@
 
     momentum, factor, scale, decay, update: `ortho_kernels.orthogonal_step_`
 
-It is taken for every weight that it can serve and that is not small, and makes no buffer of all
-factors, which is what it is for: on weights of 2^14 entries it takes as long as the composition, on
-smaller ones longer, and their factors need little memory. What comes
+It is taken for every weight that it can serve, and makes no buffer of all factors. What comes
 between factor and update (clipping, the rate inside the momentum), what is no polar factor, what
 another step than SGD's own makes of it, and what lies elsewhere than on a CPU goes the long way.
 """
@@ -12,7 +10,9 @@ another step than SGD's own makes of it, and what lies elsewhere than on a CPU g
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from itertools import compress, repeat
+from operator import attrgetter, eq, is_not
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +24,22 @@ from ortho_optim.momentum import direction_of, ema, sgd
 from ortho_optim.views import matrix_shape
 
 if TYPE_CHECKING:
-    from ortho_optim.selection import Decision
+    from ortho_optim.roster import Present
     from ortho_optim.settings import Settings
 
-SMALL = 2**14  # entries, below which a weight goes the long way
+
+class Whole(NamedTuple):
+    """Weights on which the fused step does all, with their raw gradients (None: skipped) and
+    momentum buffers (None: none yet)."""
+
+    params: list[Tensor]
+    grads: list[Tensor | None]
+    views: list[Any]
+    group_of: list[int]
+    buffers: list[Tensor | None]
+
+
+NOTHING = Whole([], [], [], [], [])
 
 
 def can_fuse(optimizer: Optimizer, base: type, settings: Settings) -> bool:
@@ -48,102 +60,131 @@ def can_fuse(optimizer: Optimizer, base: type, settings: Settings) -> bool:
     )
 
 
-def fusable(optimizer: Optimizer, decisions: dict[Tensor, Decision]) -> dict[Tensor, Tensor | None]:
-    """The selected weights that the fused step can serve, with their gradients."""
-    found: dict[Tensor, Tensor | None] = {}
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor) or isinstance(group["weight_decay"], Tensor):
-            continue  # it stays on its device
-        for param in group["params"]:
-            if param.numel() < SMALL:
-                continue
-            grad = param.grad
-            if grad is None or not decisions[param].selected:
-                continue
-            buffer = _buffer(optimizer, param)
-            if (
-                type(param) in (nn.Parameter, Tensor)
-                and _stands_alone(param)
-                and _serves(param, grad)
-                and (buffer is None or _serves(param, buffer))
-                and _is_plain(decisions[param].view)
-            ):
-                found[param] = grad
-    return found
+def part(optimizer: Optimizer, present: Present) -> tuple[Whole, Present]:
+    """What the fused step can serve, and what is left."""
+    weights, grads, views, group_of = present[:4]
+    state, nothing = optimizer.state, dict[str, Any]()
+    buffers = [state.get(param, nothing).get("momentum_buffer") for param in weights]
+    on_device = [  # a rate or a decay that stays there
+        isinstance(group["lr"], Tensor) or isinstance(group["weight_decay"], Tensor)
+        for group in optimizer.param_groups
+    ]
+    if not any(on_device) and _all_served(weights, grads, views, buffers):
+        return Whole(weights, [*grads], views, group_of, buffers), present.without_weights()
+    serves = [
+        not on_device[group] and _serves(param, grad, view, buffer)
+        for param, grad, view, group, buffer in zip(*present[:4], buffers, strict=True)
+    ]
+    if not any(serves):
+        return NOTHING, present
+    mine = present.where(serves)
+    held = list(compress(buffers, serves))
+    whole = Whole(mine.weights, [*mine.grads], mine.views, mine.group_of, held)
+    return whole, present.where([not one for one in serves])
 
 
-def _buffer(optimizer: Optimizer, param: Tensor) -> Tensor | None:
-    buffer: Tensor | None = optimizer.state.get(param, {}).get("momentum_buffer")
-    return buffer
+_TYPES = {nn.Parameter, Tensor}
+_is_cpu, _dtype = attrgetter("is_cpu"), attrgetter("dtype")
 
 
-def _stands_alone(param: Tensor) -> bool:
-    """Whether no other weight can lie between its numbers: the op refuses what interleaves."""
-    return param.is_contiguous() or param.untyped_storage().nbytes() == param.nbytes
-
-
-def _serves(param: Tensor, other: Tensor) -> bool:
+def _serves(param: Tensor, grad: Tensor, view: Any, buffer: Tensor | None) -> bool:
+    others = (grad,) if buffer is None else (grad, buffer)
     return (
-        type(other) is Tensor
-        and other.is_cpu
-        and other.dtype == param.dtype
-        and other.data_ptr() != param.data_ptr()  # a gradient that is the weight itself
+        type(param) in _TYPES
+        and (view == "flatten" or view == "batch" or isinstance(view, ok.Heads))
+        # No other weight can lie between its numbers: the op refuses what interleaves.
+        and (param.is_contiguous() or param.untyped_storage().nbytes() == param.nbytes)
+        and all(type(one) is Tensor and one.is_cpu and one.dtype == param.dtype for one in others)
+        and grad.data_ptr() != param.data_ptr()  # a gradient that is the weight itself
     )
 
 
-def _is_plain(view: Any) -> bool:
-    return view in ("flatten", "batch") or isinstance(view, ok.Heads)
+def _all_served(
+    weights: list[Tensor], grads: list[Tensor], views: list[Any], buffers: list[Tensor | None]
+) -> bool:
+    """Whether `_serves` says so of each of them, for the usual case and without a loop in Python.
+    False asks it."""
+    others: list[Any] = [*grads, *buffers]
+    dtypes = list(map(_dtype, weights))
+    return (
+        set(map(type, weights)) <= _TYPES
+        and views.count("flatten") == len(views)
+        and all(map(Tensor.is_contiguous, weights))
+        and set(map(type, others)) == {Tensor}
+        and all(map(_is_cpu, others))
+        and list(map(_dtype, others)) == dtypes * 2
+        and not any(map(eq, map(Tensor.data_ptr, grads), map(Tensor.data_ptr, weights)))
+    )
 
 
-def step(
-    optimizer: Optimizer,
-    settings: Settings,
-    decisions: dict[Tensor, Decision],
-    grads: dict[Tensor, Tensor | None],
-) -> None:
-    """One step on the weights that have a gradient here; buffers keep their name and formula."""
+def step(optimizer: Optimizer, settings: Settings, whole: Whole) -> None:
+    """One step on the weights that have a gradient here; buffers keep their name and formula.
+
+    One call for all groups that agree in their numbers.
+    """
+    options = [_options(group, settings) for group in optimizer.param_groups]
+    there = list(map(is_not, whole.grads, repeat(None)))
+    if all(there) and all(one == options[0] for one in options):
+        _step(optimizer, settings, whole, options[0])
+        return
+    kinds: list[tuple[dict[str, Any], list[int]]] = []
+    for i, group in compress(enumerate(whole.group_of), there):
+        mine = next((mine for numbers, mine in kinds if numbers == options[group]), None)
+        if mine is None:
+            kinds.append((options[group], [i]))
+        else:
+            mine.append(i)
+    for numbers, mine in kinds:
+        lists: Any = [[one[i] for i in mine] for one in whole]
+        _step(optimizer, settings, Whole(*lists), numbers)
+
+
+def _options(group: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    decoupled = is_decoupled(group) or settings.decay == "decoupled"
+    return {
+        "lr": group["lr"],
+        "momentum": group["momentum"],
+        "dampening": group.get("dampening", 0.0),
+        "weight_decay": group["weight_decay"],
+        "decay": "decoupled" if decoupled else "coupled",
+        "nesterov": group["nesterov"],
+        "maximize": group["maximize"],
+    }
+
+
+def _step(optimizer: Optimizer, settings: Settings, whole: Whole, options: dict[str, Any]) -> None:
+    params, views = whole.params, whole.views
+    grads: list[Any] = whole.grads
+    buffers: list[Any] = whole.buffers
     average = direction_of(optimizer) is ema
-    maker = settings.make_factors
-    for group in optimizer.param_groups:
-        mine = [param for param in group["params"] if grads.get(param) is not None]
-        if not mine:
-            continue
-        coming: list[Any] = [grads[param] for param in mine]
-        views = [decisions[param].view for param in mine]
+    fresh = [buffer is None for buffer in buffers]
+    if not average and options["momentum"] == 0:
         buffers, fresh = [], []
-        if average or group["momentum"] != 0:
-            held = [_buffer(optimizer, param) for param in mine]
-            fresh = [buffer is None for buffer in held]
-            # Laid out as by the unfused rules: an average as its weight, SGD's as its gradient.
-            likes = mine if average else coming
-            buffers = [
-                torch.empty_like(like) if buffer is None else buffer
-                for buffer, like in zip(held, likes, strict=True)
-            ]
-        decoupled = is_decoupled(group) or settings.decay == "decoupled"
-        ok.orthogonal_step_(
-            mine,
-            coming,
-            buffers,
-            lr=group["lr"],
-            momentum=group["momentum"],
-            dampening=group.get("dampening", 0.0),
-            weight_decay=group["weight_decay"],
-            placement=settings.placement,
-            decay="decoupled" if decoupled else "coupled",
-            average=average,
-            nesterov=group["nesterov"],
-            maximize=group["maximize"],
-            scale=[_scale(maker.scale, view, p) for p, view in zip(mine, views, strict=True)],
-            fresh=fresh or False,
-            view=views,
-            **maker.polar,
-        )
-        if buffers:
-            for param, buffer in zip(mine, buffers, strict=True):
-                optimizer.state[param]["momentum_buffer"] = buffer
+    elif any(fresh):
+        # Laid out as by the unfused rules: an average as its weight, SGD's as its gradient.
+        likes = params if average else grads
+        buffers = [
+            torch.empty_like(like) if buffer is None else buffer
+            for buffer, like in zip(buffers, likes, strict=True)
+        ]
+    maker = settings.make_factors
+    rule = maker.scale
+    ok.orthogonal_step_(
+        params,
+        grads,
+        buffers,
+        placement=settings.placement,
+        average=average,
+        scale=1.0 if rule is None else list(map(_scale, repeat(rule), views, params)),
+        fresh=any(fresh) and fresh,
+        view="flatten" if views.count("flatten") == len(views) else views,
+        **options,
+        **maker.polar,
+    )
+    for param, buffer in compress(zip(params, buffers, strict=False), fresh):
+        optimizer.state[param]["momentum_buffer"] = buffer
 
 
 def _scale(rule: Any, view: Any, param: Tensor) -> float:
     shape = matrix_shape(view, param.shape)
-    return 1.0 if rule is None or shape is None or not param.numel() else float(rule(*shape))
+    return 1.0 if shape is None or not param.numel() else float(rule(*shape))

@@ -4,32 +4,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._foreach_utils import _group_tensors_by_device_and_dtype
 
+if TYPE_CHECKING:
+    from ortho_optim.fused import Whole
+
+_dtype, _is_cpu, _is_sparse = map(attrgetter, ("dtype", "is_cpu", "is_sparse"))
 _SMALL = 2**12  # entries: copying so few costs less than a kernel call of their own
 
 
-class Replaced(NamedTuple):
-    """What stands in for gradients, by parameter, and which parameters else have one; `whole` has
-    raw gradients of weights that the fused step takes."""
+@dataclass
+class Replaced:
+    """Parameters and what stands in for their gradients, in one order: the weights that the base
+    steps on, then others. None: no gradient. `others` keep their own."""
 
-    new: dict[Tensor, Tensor | None]
-    matrices: list[Tensor]
+    params: list[Tensor]
+    grads: list[Tensor | None]
     others: list[Tensor]
-    whole: dict[Tensor, Tensor | None]
+    whole: Whole  # what the fused step takes
+    weights: int = field(init=False)  # how many of `params` are weights
+
+    def __post_init__(self) -> None:
+        self.weights = len(self.params)
+
+    def stand_in(self, param: Tensor, grad: Tensor | None) -> None:
+        """For one of the others' gradients."""
+        self.params.append(param)
+        self.grads.append(grad)
 
 
 class Prepared(NamedTuple):
-    """What a step exchanges: gradients for the base, updates that are applied after it, and raw
-    gradients of weights on which the fused step does all."""
+    """What a step exchanges: gradients for the base, updates that are applied after it, and the
+    weights on which the fused step does all."""
 
-    gradients: dict[Tensor, Tensor | None]
+    params: list[Tensor]
+    grads: list[Tensor | None]
     updates: dict[Tensor, Tensor | None]
-    fused: dict[Tensor, Tensor | None]
+    whole: Whole
 
 
 def evaluate(closure: Callable[[], float] | None) -> float | None:
@@ -38,6 +56,34 @@ def evaluate(closure: Callable[[], float] | None) -> float | None:
         return None
     with torch.enable_grad():
         return closure()
+
+
+@contextmanager
+def exchanged(params: Sequence[Tensor], grads: Sequence[Tensor | None]) -> Iterator[None]:
+    """Parameters with these gradients, and their own again afterwards."""
+    raw = [param.grad for param in params]
+    try:
+        for param, grad in zip(params, grads, strict=True):
+            param.grad = grad
+        yield
+    finally:
+        for param, own in zip(params, raw, strict=True):
+            param.grad = own
+
+
+@contextmanager
+def without(groups: Sequence[dict[str, Any]], params: Sequence[Tensor]) -> Iterator[None]:
+    """Groups without these parameters, and whole again afterwards."""
+    left_out = set(map(id, params))
+    lists = [group["params"] for group in groups]
+    try:
+        if left_out:
+            for group, everyone in zip(groups, lists, strict=True):
+                group["params"] = [param for param in everyone if id(param) not in left_out]
+        yield
+    finally:
+        for group, everyone in zip(groups, lists, strict=True):
+            group["params"] = everyone
 
 
 def grad_of(param: Tensor) -> Tensor:
@@ -67,9 +113,11 @@ def all_finite(factors: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
     what is ours to write to: polar factors, and a copy of the many small gradients of biases and
     norms. A large gradient is read, by its norm, which may also overflow.
     """
-    dense = [_dense(grad) for grad in grads]
-    small = [grad for grad in dense if grad.numel() <= _SMALL]
-    ours = [*factors, *map(_copied, _by_kind(small))]
+    plain = not any(map(Tensor.is_complex, grads)) and not any(map(_is_sparse, grads))
+    dense = list(grads) if plain else [_dense(grad) for grad in grads]
+    sizes = list(map(Tensor.numel, dense))
+    small = dense if not sizes or max(sizes) <= _SMALL else _smaller(dense)
+    ours = [*factors, *(copy for kind in _by_kind(small) for copy in _copied(kind))]
     for kind in _by_kind(ours):
         device = kind[0].device
         found, one = torch.zeros((), device=device), torch.ones((), device=device)
@@ -81,14 +129,27 @@ def all_finite(factors: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
     return all(map(math.isfinite, torch._foreach_norm([g for g in dense if g.numel() > _SMALL])))
 
 
-def _copied(tensors: list[Tensor]) -> Tensor:
-    """All their entries, in one vector."""
-    return torch.cat([one if one.ndim == 1 else one.reshape(-1) for one in tensors])
+def _smaller(grads: list[Tensor]) -> list[Tensor]:
+    return [grad for grad in grads if grad.numel() <= _SMALL]
 
 
-def _by_kind(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+def _copied(tensors: list[Tensor]) -> list[Tensor]:
+    """All their entries, in a vector or two: biases and norms are vectors as they are."""
+    dims = list(map(Tensor.dim, tensors))
+    vectors = [one for one, dim in zip(tensors, dims, strict=True) if dim == 1]
+    rest = [one for one, dim in zip(tensors, dims, strict=True) if dim != 1]
+    copies: list[Tensor] = [torch.cat(vectors)] if vectors else []
+    if rest:
+        flat: Tensor = torch._C._nn.flatten_dense_tensors(rest)
+        copies.append(flat if len(rest) > 1 else flat.clone())  # of one it is a view
+    return copies
+
+
+def _by_kind(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
     """Lists of one device and dtype; by what torch's own optimisers group with, a loop in C++."""
-    if tensors:
+    if len(set(map(_dtype, tensors))) == 1 and all(map(_is_cpu, tensors)):
+        yield tensors  # the usual case here
+    elif tensors:
         for (kind, *_), _ in _group_tensors_by_device_and_dtype([tensors]).values():  # type: ignore[list-item]
             yield kind  # type: ignore[misc]
 
@@ -97,15 +158,14 @@ def is_finite(grad: Tensor) -> bool:
     return bool(torch.isfinite(_dense(grad)).all())
 
 
-def clip(new: dict[Tensor, Tensor | None], others: Sequence[Tensor], max_norm: float) -> None:
-    """Clip what the base is about to see to a global norm, as `clip_grad_norm_` does.
+def clip(every: Sequence[Replaced], max_norm: float) -> None:
+    """Clip what bases are about to see to a global norm, as `clip_grad_norm_` does.
 
-    `new` maps parameters to replacements, which are ours to scale in place; the gradients of
-    `others` that it does not replace belong to the user, so they are scaled out of place.
+    What stands in is ours to scale in place; the gradients of others belong to the user, so they
+    are scaled out of place.
     """
-    replaced = [grad for grad in new.values() if grad is not None]
-    kept = [param for param in others if param not in new]
-    grads = [*replaced, *map(grad_of, kept)]
+    replaced = [grad for one in every for grad in one.grads if grad is not None]
+    grads = [*replaced, *(grad_of(param) for one in every for param in one.others)]
     for grad in grads:
         if grad.layout is not torch.strided:
             raise TypeError(
@@ -116,6 +176,8 @@ def clip(new: dict[Tensor, Tensor | None], others: Sequence[Tensor], max_norm: f
     factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
     for grad in replaced:
         grad.mul_(factor.to(grad.device))
-    for param in kept:
-        grad = grad_of(param)
-        new[param] = grad * factor.to(grad.device, grad.dtype)
+    for one in every:
+        for param in one.others:
+            grad = grad_of(param)
+            one.stand_in(param, grad * factor.to(grad.device, grad.dtype))
+        one.others = []

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from inspect import Parameter, signature
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ortho_optim import fused
+from ortho_optim import fused, nonfinite, roster
 from ortho_optim.forms import adam_with_eps_in_root, check, is_decoupled, lent, times_rate
-from ortho_optim.gradients import Prepared, Replaced, all_finite, clip, evaluate, grad_of, is_finite
+from ortho_optim.gradients import (
+    Prepared,
+    Replaced,
+    all_finite,
+    clip,
+    evaluate,
+    exchanged,
+    without,
+)
 from ortho_optim.momentum import apply, direction_of, over
 from ortho_optim.settings import (
     Options,
@@ -28,9 +36,8 @@ from ortho_optim.settings import (
 if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
 
+    from ortho_optim.roster import Present
     from ortho_optim.selection import Selection
-
-logger = logging.getLogger("ortho_optim")
 
 
 class Orthogonalized(Optimizer):
@@ -51,7 +58,6 @@ class Orthogonalized(Optimizer):
 
     _settings: Settings
     _selection: Selection
-    _borrows: bool  # the base's step takes some of its groups' entries changed
     _fuses: bool  # its rule is one that the fused step knows
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -86,7 +92,6 @@ class Orthogonalized(Optimizer):
     def _install(self, settings: Settings, selection: Selection) -> None:
         self._settings = settings
         self._selection = selection
-        self._borrows = settings.decay == "decoupled" or settings.lr_in_momentum
         self._fuses = fused.can_fuse(self, _base(type(self)), settings)
         self.skipped = Counter()
 
@@ -127,60 +132,52 @@ class Orthogonalized(Optimizer):
         """Everything that can fail, before a weight or a gradient has changed."""
         replaced = self._replace()
         if self._settings.max_norm is not None:
-            clip(replaced.new, replaced.others, self._settings.max_norm)
+            clip([replaced], self._settings.max_norm)
         return self._finish(replaced)
 
     def _replace(self) -> Replaced:
         """The factors."""
-        matrices, grads, others, rest = self._gradients()
-        settings, decisions = self._settings, self._selection.decisions
-        whole = fused.fusable(self, decisions) if self._fuses else {}
-        apart = [p for p in matrices if p not in whole] if whole else matrices
-        new: dict[Tensor, Tensor | None]
-        if settings.placement == "gradient":
-            kept = [grad_of(p) for p in apart] if whole else grads
-            factors = settings.make_factors(kept, [decisions[p] for p in apart])
-            new = dict(zip(apart, factors, strict=True))
-            new.update(whole)
-            self._screen(new, factors, [*map(grad_of, whole), *rest], others)
-        else:  # what is not finite must not get into the momentum
-            new = dict(zip(matrices, grads, strict=True))
-            self._screen(new, [], [*grads, *rest], others)
-            self._make_updates(new, apart)
-        return Replaced(new, apart, others, whole)
+        if getattr(self, "grad_scale", None) is not None:
+            raise RuntimeError(
+                "orthogonalize: gradients must come unscaled, got a grad_scale on the optimizer "
+                "(GradScaler.step unscales them by itself)"
+            )
+        present = roster.call(self._selection.roster(self.param_groups))
+        whole, apart = fused.part(self, present) if self._fuses else (fused.NOTHING, present)
+        first, make_factors = self._settings.placement == "gradient", self._settings.make_factors
+        made: list[Any] = make_factors(apart.grads, apart.views) if first and apart.grads else []
+        kept = made if first else [*apart.grads]
+        replaced = Replaced([*apart.weights], kept, apart.others, whole)
+        raw = [*(whole.grads if first else present.grads), *apart.rest]
+        self._screen(replaced, made, raw)
+        if not first:  # what is not finite must not get into the momentum
+            self._make_updates(replaced, apart)
+        return replaced
 
     def _finish(self, replaced: Replaced) -> Prepared:
-        new, apart, _, whole = replaced
         if self._settings.lr_in_momentum:
-            times_rate(self, new)
-        updates = {p: new[p] for p in apart} if self._settings.placement == "update" else {}
-        if not updates and not whole:
-            return Prepared(new, {}, {})
-        steps = {p: new[p] for p in whole}
-        return Prepared(new | dict.fromkeys([*updates, *steps]), updates, steps)
+            times_rate(self, replaced)
+        grads, count = replaced.grads, replaced.weights
+        if self._settings.placement == "gradient" or not count:
+            return Prepared(replaced.params, grads, {}, replaced.whole)
+        updates = dict(zip(replaced.params[:count], grads[:count], strict=True))
+        kept: list[Tensor | None] = [*repeat(None, count), *grads[count:]]
+        return Prepared(replaced.params, kept, updates, replaced.whole)
 
     def _take(self, prepared: Prepared, **keywords: Any) -> Any:
         """The base's own step with gradients exchanged, and raw gradients back."""
-        raw = [(param, param.grad) for param in prepared.gradients]
-        try:
-            for param, grad in prepared.gradients.items():
-                param.grad = grad
-            if prepared.fused:
-                fused.step(self, self._settings, self._selection.decisions, prepared.fused)
-            if self._settings.eps_in_root:
-                base_step: Callable[..., Any] = partial(adam_with_eps_in_root, self)
-            else:
-                base_step = self._base_step
-            if not self._borrows:
+        params, grads, updates, whole = prepared
+        if self._settings.eps_in_root:
+            base_step: Callable[..., Any] = partial(adam_with_eps_in_root, self)
+        else:
+            base_step = self._base_step
+        with exchanged(params, grads):
+            if whole.params:
+                fused.step(self, self._settings, whole)
+            with without(self.param_groups, whole.params), lent(self, self._settings):
                 returned = base_step(**keywords)
-            else:
-                with lent(self, self._settings):
-                    returned = base_step(**keywords)
-            if prepared.updates:
-                self._apply_updates(prepared.updates)
-        finally:
-            for param, grad in raw:
-                param.grad = grad
+            if updates:
+                self._apply_updates(updates)
         return returned
 
     def _base_step(self, **keywords: Any) -> Any:
@@ -191,23 +188,30 @@ class Orthogonalized(Optimizer):
             function = function.__wrapped__
         return function(self, **keywords)
 
-    def _make_updates(self, new: dict[Tensor, Tensor | None], matrices: list[Tensor]) -> None:
+    def _make_updates(self, replaced: Replaced, apart: Present) -> None:
         """For placement="update": gradients replaced by the factors of what momentum makes."""
-        direction, selected = direction_of(self), set(matrices)
+        direction = direction_of(self)
         assert direction is not None
-        params: list[Tensor] = []
+        decoupled = self._settings.decay == "decoupled"
+        taken: list[int] = []
         directions: list[Tensor] = []
-        for group in self.param_groups:
-            mine = [p for p in group["params"] if p in selected and new[p] is not None]
+        for index, group in enumerate(self.param_groups):
+            mine = [
+                i
+                for i, of in enumerate(apart.group_of)
+                if of == index and replaced.grads[i] is not None
+            ]
             if mine:
-                params += mine
-                grads: list[Any] = [new[p] for p in mine]
-                decoupled = self._settings.decay == "decoupled"
-                directions += direction(self.state, group, mine, grads, decoupled)
-        decisions = [self._selection.decisions[p] for p in params]
+                taken += mine
+                params = [apart.weights[i] for i in mine]
+                grads: list[Any] = [replaced.grads[i] for i in mine]
+                directions += direction(self.state, group, params, grads, decoupled)
+        params = [apart.weights[i] for i in taken]
         out = over(self.state, params, directions)
-        factors = self._settings.make_factors(directions, decisions, out)
-        new.update(zip(params, factors, strict=True))
+        views = [apart.views[i] for i in taken]
+        factors = self._settings.make_factors(directions, views, out)
+        for i, factor in zip(taken, factors, strict=True):
+            replaced.grads[i] = factor
 
     def _apply_updates(self, updates: dict[Tensor, Tensor | None]) -> None:
         for group in self.param_groups:
@@ -217,66 +221,13 @@ class Orthogonalized(Optimizer):
                 factors: list[Any] = [updates[p] for p in mine]
                 apply(group, mine, factors, decoupled)
 
-    def _gradients(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-        """Parameters with their gradients: those to be orthogonalised, then the others."""
-        if getattr(self, "grad_scale", None) is not None:
-            raise RuntimeError(
-                "orthogonalize: gradients must come unscaled, got a grad_scale on the optimizer "
-                "(GradScaler.step unscales them by itself)"
-            )
-        decisions = self._selection.decisions
-        matrices: list[Tensor] = []
-        grads: list[Tensor] = []
-        others: list[Tensor] = []
-        rest: list[Tensor] = []
-        for index, group in enumerate(self.param_groups):
-            for position, param in enumerate(group["params"]):
-                grad = param.grad
-                if grad is None:
-                    continue
-                decision = decisions.get(param) or self._selection.decide(index, group, position)
-                if not decision.selected:
-                    others.append(param)
-                    rest.append(grad)
-                elif grad.layout is torch.strided:
-                    matrices.append(param)
-                    grads.append(grad)
-                else:
-                    raise TypeError(
-                        f"orthogonalize: the gradient of {decision.name} must be dense, got "
-                        f"{grad.layout} (exclude= leaves it to the optimizer)"
-                    )
-        return matrices, grads, others, rest
-
-    def _screen(
-        self,
-        new: dict[Tensor, Tensor | None],
-        ours: list[Tensor],
-        raw: list[Tensor],
-        others: list[Tensor],
-    ) -> None:
+    def _screen(self, replaced: Replaced, ours: list[Tensor], raw: list[Any]) -> None:
         """Look for NaN and Inf, unless told not to: looking waits for the device."""
-        if self._settings.nonfinite != "unchecked" and not all_finite(ours, raw):
-            self._handle_nonfinite(new, others)
-
-    def _handle_nonfinite(self, new: dict[Tensor, Tensor | None], others: list[Tensor]) -> None:
-        bad = [p for p, grad in new.items() if grad is not None and not is_finite(grad)]
-        bad += [p for p in others if not is_finite(grad_of(p))]
-        names = [self._selection.decisions[p].name for p in bad]
-        if names and self._settings.nonfinite == "raise":
-            raise RuntimeError(
-                "orthogonalize: gradients must be finite, got NaN or Inf in those of "
-                f"{', '.join(names)} (nonfinite='skip' or 'zero' goes on without them)"
-            )
-        zero = self._settings.nonfinite == "zero"
-        for param, name in zip(bad, names, strict=True):
-            new[param] = torch.zeros_like(grad_of(param)) if zero else None
-            self.skipped[name] += 1
-            # The first, tenth, hundredth... time: a run that often overflows must not fill its log.
-            count = self.skipped[name]
-            level = logging.WARNING if count == 10 ** (len(str(count)) - 1) else logging.DEBUG
-            what = "taken as zero" if zero else "skipped"
-            logger.log(level, "gradient of %s is not finite: %s (%d so far)", name, what, count)
+        if self._settings.nonfinite == "unchecked" or all_finite(ours, raw):
+            return
+        bad = nonfinite.find(replaced)
+        names = [self._selection.decisions[param].name for param in bad]
+        nonfinite.settle(replaced, bad, names, self._settings.nonfinite, self.skipped)
 
     # ---- the parameters -------------------------------------------------------------------------
 
@@ -293,7 +244,7 @@ class Orthogonalized(Optimizer):
     # ---- copies and words -----------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        ours = ("_settings", "_selection", "_borrows", "_fuses", "skipped")
+        ours = ("_settings", "_selection", "_fuses", "skipped")
         return super().__getstate__() | {name: getattr(self, name) for name in ours}
 
     def __repr__(self) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
 from ortho_optim.layers import KINDS, Place, kind_of_shape, places
+from ortho_optim.roster import Roster, make_roster
 from ortho_optim.views import Views, check_fits, check_view
 
 Layers: TypeAlias = "str | type[nn.Module] | tuple[type[nn.Module], ...]"
@@ -44,6 +45,13 @@ class Selection:
         self._model = model
         self._places = places(model) if model is not None else {}
         self._closed = False
+        self._roster: Roster | None = None
+
+    def roster(self, groups: Sequence[dict[str, Any]]) -> Roster:
+        """The groups' parameters by what was decided, deciding for those that came since."""
+        if self._roster is None or not self._roster.is_of(groups):
+            self._roster = make_roster(self, groups)
+        return self._roster
 
     @staticmethod
     def _checked_layers(layers: Layers, model: nn.Module | None) -> Layers:
@@ -163,7 +171,7 @@ class Selection:
     def __getstate__(self) -> dict[str, Any]:
         # What was decided travels; a model or a predicate does not, so a copy of a selection that
         # had either asks for a group's own word about every matrix that comes later.
-        state = self.__dict__.copy()
+        state = self.__dict__ | {"_roster": None}
         if self._model is not None or any(not isinstance(f, str) for f in self._filters):
             state |= {"_model": None, "_places": {}, "_layers": "all", "_closed": True}
             state |= {"_include": None, "_exclude": None, "_views": {}, "_filters": ()}

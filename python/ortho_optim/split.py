@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from ortho_optim.gradients import Replaced, clip, evaluate
+from ortho_optim.gradients import clip, evaluate
 from ortho_optim.layers import Place, places
 from ortho_optim.orthogonalized import Orthogonalized
 from ortho_optim.selection import Filters, checked_filters, takes
@@ -217,20 +217,12 @@ class Split(Optimizer):
         self._join()
         # AdamW's gradients first: they are looked at before the rule's momentum takes any in.
         replaced = [one._replace() for one in reversed(self.inner)][::-1]
-        self._clip(replaced)
+        max_norm = self.inner[0]._settings.max_norm
+        if max_norm is not None:
+            clip(replaced, max_norm)
         for one, given in zip(self.inner, replaced, strict=True):
             one._take(one._finish(given))
         return loss
-
-    def _clip(self, replaced: list[Replaced]) -> None:
-        """All that both are about to see, to one norm."""
-        max_norm = self.inner[0]._settings.max_norm
-        if max_norm is None:
-            return
-        everything = {p: grad for one in replaced for p, grad in one.new.items()}
-        clip(everything, [p for one in replaced for p in one.others], max_norm)
-        for one in replaced:
-            one.new.update({p: everything[p] for p in one.others})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As torch's; `"orthogonalize": True` or `False` says which of the two takes the group."""
