@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 TOLERANCE = 2e-7
 FLOAT_CONDITION = 7.0  # below it the rest runs in float32
-FLOAT_APPLY_CONDITION = 50.0  # below it the product with X does
+FLOAT_APPLY_ERROR = 2e-6  # where float32 errs by less, the product with X does
 SMALLEST_FLOAT_TAIL = 16
 RANK_MARGIN = 0.05
 RTOL = 4 * 2.0**-23
@@ -69,7 +69,7 @@ def exact(rows: int, columns: int, sigma: NDArray[np.float64]) -> Operations:
         count += Operations(product_with_x, product_with_x)
     else:
         count.float64 += 2 * cube if handed_over else 0.0
-        if condition < FLOAT_APPLY_CONDITION:
+        if _float_apply_error(eigenvalues) < FLOAT_APPLY_ERROR:
             count.float32 += product_with_x
         else:
             count.float64 += product_with_x
@@ -78,6 +78,12 @@ def exact(rows: int, columns: int, sigma: NDArray[np.float64]) -> Operations:
 
 def _norm(eigenvalues: NDArray[np.float64]) -> float:
     return float(np.linalg.norm(eigenvalues))
+
+
+def _float_apply_error(eigenvalues: NDArray[np.float64]) -> float:
+    rounding = 0.29 * 2.0**-23
+    spread = float(eigenvalues.sum() * (1 / eigenvalues).sum())
+    return rounding * sqrt(spread / (2 * len(eigenvalues)))
 
 
 def _inverse_root(

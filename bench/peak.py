@@ -5,11 +5,17 @@ Measured and not computed from a data sheet: clocks change, and a shared machine
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import torch
 
 from bench.timing import Watch
 
 SIZES = (256, 512, 1024)
+SOURCE = Path(__file__).with_name("multiply_add.c")
 HOW = f"the fastest torch.matmul among squares of {', '.join(map(str, SIZES))}"
 
 
@@ -24,6 +30,27 @@ def measure(dtype: torch.dtype, clock: str, repeats: int = 8) -> float:
             torch.matmul(left, left, out=product)
             seconds: float = getattr(watch.span(), clock)
             rates.append(2.0 * size**3 / seconds)
+    return max(rates)
+
+
+def multiply_add(dtype: torch.dtype, repeats: int = 8) -> float | None:
+    """Operations a second in registers; None without a C compiler that knows this machine."""
+    name = f"multiply_add_{str(dtype).removeprefix('torch.')}"
+    with TemporaryDirectory() as folder:
+        library = Path(folder) / "multiply_add.so"
+        flags = ["-O2", "-march=native", "-shared", "-fPIC", "-o", str(library)]
+        try:
+            subprocess.run(["cc", *flags, str(SOURCE)], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        function = getattr(ctypes.CDLL(str(library)), name)
+    function.restype, function.argtypes = ctypes.c_double, [ctypes.c_long, ctypes.c_void_p]
+    rates = []
+    for _ in range(repeats):
+        out = torch.full((1,), 1e-9, dtype=dtype)
+        watch = Watch()
+        operations = function(2_000_000, out.data_ptr())
+        rates.append(operations / watch.span().cpu)
     return max(rates)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from bench import limits, operations, peak, shapes
 from ortho_kernels.reference import spectra
@@ -56,6 +57,13 @@ def test_no_model_takes_less_than_gram_and_product(model: str) -> None:
     work = limits.count(model, "1e4")
     assert work.float64 > peak.least_operations(shapes.matrices(model))
     assert limits.moved(model) == 16 * sum(m * n for m, n in shapes.matrices(model))
+
+
+def test_multiply_adds_in_registers_are_counted() -> None:
+    rate = peak.multiply_add(torch.float64)
+    if rate is None:
+        pytest.skip("needs a C compiler")
+    assert rate > 1e8  # a wrong unit would show
 
 
 def test_the_table_has_a_row_for_each_model_and_spectrum() -> None:

@@ -32,8 +32,8 @@ constexpr double kRankMargin = 0.05;
 constexpr double kSmallestShift = 1e-14;
 // Below this condition number (49 for G) float32 is enough for the rest: 49 * 6e-8 / 2 is 1.5e-6.
 constexpr double kFloatCondition = 7;
-// The product with X in float32 errs by about 6e-8 times the condition number.
-constexpr double kFloatApplyCondition = 50;
+// What the product with X may err by in float32; a fifth of what is promised.
+constexpr double kFloatApplyError = 2e-6;
 // On smaller sides converting costs what it saves.
 constexpr int64_t kSmallestFloatTail = 16;
 
@@ -86,11 +86,23 @@ struct Route {
   SpectrumBounds bounds;
   bool inverted = false;  // ws.w = ws.g^-1
   bool jacobi = false;
-  bool few_null = false;        // found, and lifted out of ws.g
-  bool many_null = false;       // to be projected out
-  double threshold = 0;         // of sigma
-  double condition = INFINITY;  // of X, infinite if G was not definite
+  bool few_null = false;          // found, and lifted out of ws.g
+  bool many_null = false;         // to be projected out
+  double threshold = 0;           // of sigma
+  double condition = INFINITY;    // of X, infinite if G was not definite
+  double float_error = INFINITY;  // FloatApplyError of what is kept
 };
+
+// Relative error, root mean square, that a product P X would have in float32, P = G^(-1/2): each of
+// its m terms leaves 3e-8 of the sum so far, which grows like a random walk. ||P||_F and ||X||_F
+// are known from ws.w = G^-1 and G.
+double FloatApplyError(const GramWorkspace<double>& ws, int64_t small) {
+  constexpr double kRounding = 0.29 * std::numeric_limits<float>::epsilon();
+  double g = 0, w = 0;
+  ForDiagonal(ws.g, 0, small, [&](double element) { g += element; });
+  ForDiagonal(ws.w, 0, small, [&](double element) { w += element; });
+  return kRounding * std::sqrt(g * w / (2.0 * static_cast<double>(small)));
+}
 
 // Looks at the spectrum and clears it of what lies below the rank threshold.
 Route ClearSpectrum(const KernelTable& table, GramWorkspace<double>& ws, const StoredMatrix& x,
@@ -104,7 +116,10 @@ Route ClearSpectrum(const KernelTable& table, GramWorkspace<double>& ws, const S
   route.inverted = Invert(kernels, ws, 0);
   if (route.inverted) {
     route.bounds.low = LowerBound(kernels, ws, high);
-    if (route.bounds.low > 0) route.condition = route.bounds.condition();
+    if (route.bounds.low > 0) {
+      route.condition = route.bounds.condition();
+      route.float_error = FloatApplyError(ws, x.small);
+    }
   }
   if (rtol < kSmallestGramRtol) {
     route.jacobi = !(route.condition <= kLargestGramCondition);
@@ -128,7 +143,10 @@ Route ClearSpectrum(const KernelTable& table, GramWorkspace<double>& ws, const S
   route.few_null = true;
   LiftNullDirections(kernels, *null, largest, ws.g);
   route.inverted = Invert(kernels, ws, 0);
-  if (route.inverted) route.bounds.low = LowerBound(kernels, ws, high);
+  if (route.inverted) {
+    route.bounds.low = LowerBound(kernels, ws, high);
+    route.float_error = FloatApplyError(ws, x.small);
+  }
   // Bounds are loose by sqrt(side) at most: what is left below the threshold was missed.
   const double least = route.bounds.low * std::sqrt(static_cast<double>(side));
   route.many_null = !(route.inverted && least >= route.threshold * route.threshold);
@@ -183,7 +201,7 @@ bool GramRoute(const KernelTable& table, const StoredMatrix& x, double scale, do
       if (ws.has_p && !twice) MultiplyTail(table, ws, fs);
     }
     if (!std::isfinite(factor)) return false;
-    if (!in_float && !twice && !is_double && route.condition < kFloatApplyCondition) {
+    if (!in_float && !twice && !is_double && route.float_error < kFloatApplyError) {
       in_float = true;
       Narrow(table, ws.p, factor, fs.p);
       factor = 1;

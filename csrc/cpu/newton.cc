@@ -10,7 +10,7 @@ namespace ortho::cpu {
 namespace {
 
 constexpr double kRidge = 3e-7;      // well above the rounding of a float32 Gram matrix
-constexpr double kTolerance = 3e-5;  // of the iteration; what float32 leaves of it on a good matrix
+constexpr double kTolerance = 1e-5;  // of the iteration; what float32 leaves of it on a good matrix
 
 }  // namespace
 

@@ -60,6 +60,11 @@ class Buffer {
   T* data_;
 };
 
+template <typename T>
+void Fill(Random& random, Buffer<T>& buffer, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) buffer[i] = static_cast<T>(random.Next());
+}
+
 // Every table that can run here, and the AVX-512 geometry in narrower registers (kernels_wide.cc),
 // so that the tiles of a machine we may not have are run all the same.
 extern const cpu::KernelTable kWideKernels;
