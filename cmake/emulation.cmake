@@ -1,0 +1,38 @@
+# ortho_emulated: the CUDA kernels compiled by the C++ compiler for csrc/emulation, and above them the
+# ops as they are where CUDA was built. Left out, with `emulation_missing` saying why, where it cannot be.
+set(emulation_missing "")
+find_path(cuda_headers cuda_fp16.h HINTS ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda PATH_SUFFIXES include)
+if(NOT cuda_headers)
+  set(emulation_missing "needs the CUDA toolkit's headers: set CUDA_HOME")
+elseif(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  set(emulation_missing "needs g++, whose -fsanitize=thread shows it every access")
+elseif(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  set(emulation_missing "needs x86-64, whose registers its fibers save")
+endif()
+if(emulation_missing)
+  message(STATUS "ortho: the emulation of CUDA kernels ${emulation_missing}")
+  return()
+endif()
+
+# The emulator itself sees no sanitizer: it moves stacks about, and the hooks must not call themselves.
+add_library(ortho_emulation OBJECT
+  ${PROJECT_SOURCE_DIR}/csrc/emulation/fiber.cc
+  ${PROJECT_SOURCE_DIR}/csrc/emulation/grid.cc
+  ${PROJECT_SOURCE_DIR}/csrc/emulation/hooks.cc
+  ${PROJECT_SOURCE_DIR}/csrc/emulation/memory.cc
+  ${PROJECT_SOURCE_DIR}/csrc/emulation/ptx.cc
+  ${PROJECT_SOURCE_DIR}/csrc/emulation/runtime.cc
+  ${PROJECT_SOURCE_DIR}/csrc/emulation/symbols.cc)
+target_include_directories(ortho_emulation PUBLIC ${PROJECT_SOURCE_DIR}/csrc ${PROJECT_SOURCE_DIR}/csrc/include)
+target_include_directories(ortho_emulation SYSTEM PUBLIC ${cuda_headers})
+target_compile_definitions(ortho_emulation PUBLIC ORTHO_EMULATION ORTHO_WITH_CUDA)
+target_compile_options(ortho_emulation PRIVATE -O2 -Wall -Wextra)
+target_link_libraries(ortho_emulation PUBLIC ${CMAKE_DL_LIBS})
+
+# How a kernel source is compiled: instrumented, but not linked with ThreadSanitizer's library.
+function(ortho_emulate target)
+  target_sources(${target} PRIVATE ${ARGN})
+  target_link_libraries(${target} PRIVATE ortho_emulation)
+  set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS
+    "-xc++;-O1;-g1;-Wall;-Wextra;-Wno-unknown-pragmas;-fsanitize=thread;--param=tsan-instrument-func-entry-exit=0")
+endfunction()

@@ -1,0 +1,131 @@
+// What a kernel source sees in place of the CUDA runtime when a C++ compiler compiles it: the
+// toolkit's own types, the built-in variables, and every device function that the kernels use.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime_api.h>
+#include <vector_functions.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "emulation/grid.h"
+#include "emulation/memory.h"
+
+#undef __launch_bounds__
+#define __launch_bounds__(...)
+
+#define threadIdx (::ortho::emulation::ThreadIndex())
+#define blockIdx (::ortho::emulation::BlockIndex())
+#define blockDim (::ortho::emulation::BlockSize())
+#define gridDim (::ortho::emulation::GridSize())
+
+// ---- Shared memory and launches, as cuda/launch.h promises them
+// ------------------------------------
+#define ORTHO_SHARED_ARRAY(T, name, count)  \
+  static const char name##_declaration = 0; \
+  T* const name = static_cast<T*>(          \
+      ::ortho::emulation::SharedArray(&name##_declaration, #name, sizeof(T) * (count)))
+#define ORTHO_DYNAMIC_SHARED(T, name) \
+  T* const name = static_cast<T*>(::ortho::emulation::DynamicShared())
+#define ORTHO_GRID_CONSTANT(T) const T&
+#define ORTHO_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
+  (static_cast<void>(stream),                                        \
+   ::ortho::emulation::LaunchKernel(kernel, grid, block, shared_bytes, __VA_ARGS__))
+
+namespace ortho::emulation {
+
+// False, and an error for cudaGetLastError, where a GPU would refuse to start the kernel.
+bool MayLaunch(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes);
+
+template <typename... Parameters, typename... Arguments>
+void LaunchKernel(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+                  Arguments&&... arguments) {
+  struct Call {
+    void (*kernel)(Parameters...);
+    std::tuple<std::decay_t<Parameters>...> parameters;
+  };
+  if (!MayLaunch(reinterpret_cast<const void*>(kernel), grid, block, shared_bytes)) return;
+  const Call call{kernel, {std::forward<Arguments>(arguments)...}};
+  Launch(
+      grid, block, shared_bytes,
+      [](const void* packed) {
+        const Call& here = *static_cast<const Call*>(packed);
+        std::apply(here.kernel, here.parameters);
+      },
+      &call, sizeof(call));
+}
+
+template <typename T>
+T ShuffleValue(const char* what, uint32_t mask, T value, int from, Site site) {
+  T result;
+  Shuffle(what, mask, site, &value, &result, sizeof(T), from);
+  return result;
+}
+
+}  // namespace ortho::emulation
+
+// ---- Device functions
+// -------------------------------------------------------------------------------
+#define ORTHO_HERE ::ortho::emulation::Site site = ::ortho::emulation::Here()
+
+inline void __syncthreads(ORTHO_HERE) {
+  ::ortho::emulation::Barrier("__syncthreads", 0, ::ortho::emulation::BlockThreads(), site);
+}
+inline void __syncwarp(uint32_t mask = ~0u, ORTHO_HERE) {
+  ::ortho::emulation::Collective("__syncwarp", mask, site, nullptr, nullptr, nullptr, true);
+}
+inline uint32_t __ballot_sync(uint32_t mask, int predicate, ORTHO_HERE) {
+  return ::ortho::emulation::Ballot("__ballot_sync", mask, site, predicate != 0);
+}
+template <typename T>
+T __shfl_sync(uint32_t mask, T value, int from, ORTHO_HERE) {
+  return ::ortho::emulation::ShuffleValue("__shfl_sync", mask, value, from & 31, site);
+}
+template <typename T>
+T __shfl_xor_sync(uint32_t mask, T value, int flip, ORTHO_HERE) {
+  return ::ortho::emulation::ShuffleValue("__shfl_xor_sync", mask, value,
+                                          ::ortho::emulation::Lane() ^ flip, site);
+}
+template <typename T>
+T __shfl_down_sync(uint32_t mask, T value, int delta, ORTHO_HERE) {
+  const int lane = ::ortho::emulation::Lane(), from = lane + delta;
+  return ::ortho::emulation::ShuffleValue("__shfl_down_sync", mask, value, from < 32 ? from : lane,
+                                          site);
+}
+#undef ORTHO_HERE
+
+// All threads run on one core and give way only where they wait: an atomic needs no more than to be
+// seen as one, and not as a load and a store.
+#define ORTHO_ATOMIC(name, fresh)                                                      \
+  template <typename T>                                                                \
+  __attribute__((no_sanitize("thread"), noinline)) T name(T* address, T value) {       \
+    ::ortho::emulation::Touch(address, sizeof(T), ::ortho::emulation::Access::kAtomic, \
+                              __builtin_return_address(0));                            \
+    const T old = *address;                                                            \
+    *address = fresh;                                                                  \
+    return old;                                                                        \
+  }
+ORTHO_ATOMIC(atomicAdd, old + value)
+ORTHO_ATOMIC(atomicMax, old < value ? value : old)
+#undef ORTHO_ATOMIC
+
+inline float rsqrtf(float x) { return 1 / std::sqrt(x); }
+inline double rsqrt(double x) { return 1 / std::sqrt(x); }
+inline uint32_t __float_as_uint(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  return bits;
+}
+inline float __uint_as_float(uint32_t bits) {
+  float x;
+  std::memcpy(&x, &bits, sizeof(x));
+  return x;
+}
+using std::max;
+using std::min;
