@@ -14,6 +14,15 @@ if(emulation_missing)
   return()
 endif()
 
+# CuTe, from NVIDIA's package nvidia-cutlass: only for a test that holds our fragment maps against its own.
+find_program(python NAMES python3 python NO_CACHE)
+if(python)
+  execute_process(
+    COMMAND ${python} -c "import importlib.util as u; print(u.find_spec('cutlass_library').submodule_search_locations[0])"
+    OUTPUT_VARIABLE cutlass OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+endif()
+find_path(cute_headers cute/tensor.hpp HINTS "${cutlass}/source/include")
+
 # The emulator itself sees no sanitizer: it moves stacks about, and the hooks must not call themselves.
 add_library(ortho_emulation OBJECT
   ${PROJECT_SOURCE_DIR}/csrc/emulation/fiber.cc

@@ -27,10 +27,10 @@
 
 // ---- Shared memory and launches, as cuda/launch.h promises them
 // ------------------------------------
-#define ORTHO_SHARED_ARRAY(T, name, count)  \
-  static const char name##_declaration = 0; \
-  T* const name = static_cast<T*>(          \
-      ::ortho::emulation::SharedArray(&name##_declaration, #name, sizeof(T) * (count)))
+#define ORTHO_SHARED_ARRAY(T, name, count)                         \
+  static const char name##_declaration = 0;                        \
+  T* const name = static_cast<T*>(::ortho::emulation::SharedArray( \
+      &name##_declaration, "shared array " #name, sizeof(T) * (count)))
 #define ORTHO_DYNAMIC_SHARED(T, name) \
   T* const name = static_cast<T*>(::ortho::emulation::DynamicShared())
 #define ORTHO_GRID_CONSTANT(T) const T&
@@ -74,9 +74,7 @@ T ShuffleValue(const char* what, uint32_t mask, T value, int from, Site site) {
 // -------------------------------------------------------------------------------
 #define ORTHO_HERE ::ortho::emulation::Site site = ::ortho::emulation::Here()
 
-inline void __syncthreads(ORTHO_HERE) {
-  ::ortho::emulation::Barrier("__syncthreads", 0, ::ortho::emulation::BlockThreads(), site);
-}
+inline void __syncthreads(ORTHO_HERE) { ::ortho::emulation::Barrier("__syncthreads", site); }
 inline void __syncwarp(uint32_t mask = ~0u, ORTHO_HERE) {
   ::ortho::emulation::Collective("__syncwarp", mask, site, nullptr, nullptr, nullptr, true);
 }

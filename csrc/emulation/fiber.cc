@@ -1,13 +1,9 @@
+// x86-64 only. swapcontext would do anywhere, but saves the signal mask by two system calls; a
+// kernel switches fibers millions of times, and what the ABI asks to be kept is six registers.
 #include "emulation/fiber.h"
 
 #include <cstdint>
 
-namespace ortho::emulation {
-
-#if defined(__x86_64__)
-
-// swapcontext saves the signal mask by two system calls; a kernel switches fibers millions of
-// times, and what the System V ABI asks to be kept is six registers.
 extern "C" void ortho_switch_stacks(void** save, void* load);
 asm(R"(
   .text
@@ -15,23 +11,14 @@ asm(R"(
   .globl ortho_switch_stacks
   .type ortho_switch_stacks, @function
 ortho_switch_stacks:
-  pushq %rbp
-  pushq %rbx
-  pushq %r12
-  pushq %r13
-  pushq %r14
-  pushq %r15
+  pushq %rbp; pushq %rbx; pushq %r12; pushq %r13; pushq %r14; pushq %r15
   movq %rsp, (%rdi)
   movq %rsi, %rsp
-  popq %r15
-  popq %r14
-  popq %r13
-  popq %r12
-  popq %rbx
-  popq %rbp
+  popq %r15; popq %r14; popq %r13; popq %r12; popq %rbx; popq %rbp
   ret
-  .size ortho_switch_stacks, . - ortho_switch_stacks
 )");
+
+namespace ortho::emulation {
 
 void Fiber::Start(char* stack, size_t bytes, void (*entry)()) {
   // As ortho_switch_stacks leaves a stack: six registers, where to return to, and above that what a
@@ -46,20 +33,5 @@ void Fiber::Start(char* stack, size_t bytes, void (*entry)()) {
 
 void Fiber::Resume() { ortho_switch_stacks(&resumer_, own_); }
 void Fiber::Suspend() { ortho_switch_stacks(&own_, resumer_); }
-
-#else
-
-void Fiber::Start(char* stack, size_t bytes, void (*entry)()) {
-  getcontext(&own_);
-  own_.uc_stack.ss_sp = stack;
-  own_.uc_stack.ss_size = bytes;
-  own_.uc_link = nullptr;
-  makecontext(&own_, entry, 0);
-}
-
-void Fiber::Resume() { swapcontext(&resumer_, &own_); }
-void Fiber::Suspend() { swapcontext(&own_, &resumer_); }
-
-#endif
 
 }  // namespace ortho::emulation

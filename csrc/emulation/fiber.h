@@ -3,10 +3,6 @@
 
 #include <cstddef>
 
-#if !defined(__x86_64__)
-#include <ucontext.h>
-#endif
-
 namespace ortho::emulation {
 
 class Fiber {
@@ -17,11 +13,7 @@ class Fiber {
   void Suspend();  // from the fiber: back to whoever resumed it
 
  private:
-#if defined(__x86_64__)
   void *own_ = nullptr, *resumer_ = nullptr;  // stack pointers; the registers lie on the stacks
-#else
-  ucontext_t own_, resumer_;
-#endif
 };
 
 }  // namespace ortho::emulation

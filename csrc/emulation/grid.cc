@@ -14,14 +14,13 @@ namespace ortho::emulation {
 
 Thread* current = nullptr;
 Schedule schedule;
-Counters counters;
+int64_t launches = 0;
 
 // A barrier, or the lanes of one mask in one warp: where threads wait for each other, again and
 // again.
 struct Meeting {
   const char* what = "";
   Site site{};
-  int expected = 0;
   uint64_t round = 0;
   std::vector<Thread*> arrived;
   Lanes lanes{};
@@ -30,29 +29,26 @@ struct Meeting {
 namespace {
 
 constexpr size_t kStackBytes = size_t{256} << 10;
-constexpr int kBarriers = 16, kMaxThreads = 1024;
 
 // What exists while a kernel runs.
+struct Running;
+Running* running = nullptr;
 struct Running {
+  Running() { running = this; }
+  ~Running() { running = nullptr; }
+
   void (*body)(const void*);
   const void* parameters;
   size_t shared_bytes;
   dim3 grid_size, block_size;
-  uint3 block_index;
+  uint32_t block;  // its number in the grid
   std::vector<Thread> threads;
   std::unique_ptr<char[]> stacks;
-  Meeting barriers[kBarriers];
+  Meeting barrier;
   std::map<std::pair<int, uint32_t>, Meeting> collectives;  // by warp and mask
   std::map<const void*, std::unique_ptr<Region>> shared;
   std::string violation;
 };
-Running* running = nullptr;
-
-std::string BlockName() {
-  const uint3 index = running->block_index;
-  return "(" + std::to_string(index.x) + ", " + std::to_string(index.y) + ", " +
-         std::to_string(index.z) + ")";
-}
 
 [[noreturn]] void SuspendForGood() {
   for (;;) current->fiber.Suspend();
@@ -81,17 +77,14 @@ void OrderAccesses(const std::vector<Thread*>& members) {
 }
 
 // Joins the current thread to the others; true if it is the last one.
-bool Arrive(Meeting& meeting, const char* what, Site site, int expected, bool one_line) {
+bool Arrive(Meeting& meeting, const char* what, Site site, int expected) {
   if (meeting.arrived.empty()) {
     meeting.what = what;
     meeting.site = site;
-    meeting.expected = expected;
+  } else if (meeting.what != what || meeting.site.line != site.line) {
+    Violate("divergent " + std::string(what) + " at " + Text(site) + ", while others wait in " +
+            meeting.what + " at " + Text(meeting.site));
   }
-  const bool elsewhere = one_line && (meeting.what != what || meeting.site.line != site.line);
-  if (elsewhere || meeting.expected != expected)
-    Violate("divergent " + std::string(what) + " for " + std::to_string(expected) + " threads at " +
-            Text(site) + ", while others wait in " + meeting.what + " for " +
-            std::to_string(meeting.expected) + " threads at " + Text(meeting.site));
   meeting.arrived.push_back(current);
   return static_cast<int>(meeting.arrived.size()) == expected;
 }
@@ -114,7 +107,7 @@ void AwaitRound(const Meeting& meeting) {
     ++where[thread.done ? std::string("have ended")
                         : "wait in " + std::string(thread.waiting->what) + " at " +
                               Text(thread.waiting->site)];
-  std::string message = "deadlock in block " + BlockName() + ":";
+  std::string message = "deadlock in block " + std::to_string(running->block) + ":";
   for (const auto& [place, count] : where)
     message += " " + std::to_string(count) + " threads " + place + ",";
   message.back() = '.';
@@ -146,7 +139,7 @@ void StartThreads() {
 
 void RunBlock(std::mt19937& random) {
   StartThreads();
-  for (Meeting& barrier : running->barriers) barrier = Meeting();
+  running->barrier = Meeting();
   running->collectives.clear();
   for (auto& [tag, region] : running->shared) region->Poison();
 
@@ -173,7 +166,7 @@ void RunBlock(std::mt19937& random) {
 
 void Launch(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(const void*),
             const void* parameters, size_t parameter_bytes) {
-  Running state{};
+  Running state;
   state.body = body;
   state.parameters = parameters;
   state.shared_bytes = shared_bytes;
@@ -181,12 +174,8 @@ void Launch(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(const void*
   state.block_size = block;
   state.threads.resize(size_t{block.x} * block.y * block.z);
   state.stacks.reset(new char[state.threads.size() * kStackBytes]);
-  const Region readable(Space::kParameters, "the kernel's parameters", parameters, parameter_bytes);
-  struct Scope {
-    explicit Scope(Running* state) { running = state; }
-    ~Scope() { running = nullptr; }
-  } scope(&state);
-  const auto launch = static_cast<uint32_t>(++counters.launches);
+  const Region readable("the kernel's parameters", parameters, parameter_bytes);
+  const auto launch = static_cast<uint32_t>(++launches);
 
   std::vector<uint32_t> order(size_t{grid.x} * grid.y * grid.z);
   std::iota(order.begin(), order.end(), 0);
@@ -194,7 +183,7 @@ void Launch(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(const void*
   if (schedule.order == Order::kDescending) std::reverse(order.begin(), order.end());
   if (schedule.order == Order::kRandom) std::shuffle(order.begin(), order.end(), random);
   for (const uint32_t index : order) {
-    state.block_index = Position(index, grid);
+    state.block = index;
     SetPlace(launch, index);
     RunBlock(random);
   }
@@ -202,38 +191,32 @@ void Launch(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(const void*
 
 void* SharedArray(const void* tag, const char* name, size_t bytes) {
   std::unique_ptr<Region>& region = running->shared[tag];
-  if (!region)
-    region =
-        tag ? std::make_unique<Region>(Space::kShared, std::string("shared array ") + name, bytes)
-            : std::make_unique<Region>(Space::kShared, "dynamic shared memory",
-                                       running->shared_bytes);
-  return region->data();
+  if (!region) region = std::make_unique<Region>(name, tag ? bytes : running->shared_bytes);
+  return region->data;
 }
 
 uint3 ThreadIndex() { return current->index; }
-uint3 BlockIndex() { return running->block_index; }
+uint3 BlockIndex() { return Position(running->block, running->grid_size); }
 dim3 BlockSize() { return running->block_size; }
 dim3 GridSize() { return running->grid_size; }
 int Lane() { return current->lane; }
-int BlockThreads() { return static_cast<int>(running->threads.size()); }
 
-void Barrier(const char* what, int id, int threads, Site site) {
-  ++counters.barriers;
-  if (id < 0 || id >= kBarriers) Violate("there is no barrier " + std::to_string(id));
-  Meeting& barrier = running->barriers[id];
-  if (!Arrive(barrier, what, site, threads, id == 0)) return AwaitRound(barrier);
+void Barrier(const char* what, Site site) {
+  Meeting& barrier = running->barrier;
+  const auto threads = static_cast<int>(running->threads.size());
+  if (!Arrive(barrier, what, site, threads)) return AwaitRound(barrier);
   OrderAccesses(barrier.arrived);
   EndRound(barrier);
 }
 
 void Collective(const char* what, uint32_t mask, Site site, const void* in, void* out,
                 void (*compute)(const Lanes&), bool orders) {
-  const size_t lanes_here = std::min<size_t>(running->threads.size() - current->warp * 32u, 32);
-  if (lanes_here < 32) mask &= (1u << lanes_here) - 1;
+  const size_t lanes = std::min<size_t>(running->threads.size() - current->warp * 32u, 32);
+  if (lanes < 32) mask &= (1u << lanes) - 1;
   if ((mask >> current->lane & 1) == 0)
     Violate(std::string(what) + " at " + Text(site) + " by a lane that is not in its mask");
   Meeting& meeting = running->collectives[{current->warp, mask}];
-  const bool last = Arrive(meeting, what, site, __builtin_popcount(mask), true);
+  const bool last = Arrive(meeting, what, site, __builtin_popcount(mask));
   meeting.lanes.mask = mask;
   meeting.lanes.in[current->lane] = in;
   meeting.lanes.out[current->lane] = out;
@@ -252,9 +235,9 @@ void Shuffle(const char* what, uint32_t mask, Site site, const void* value, void
   } const wish{value, bytes, from};
   Collective(what, mask, site, &wish, result, [](const Lanes& lanes) {
     for (int lane = 0; lane < 32; ++lane) {
-      if ((lanes.mask >> lane & 1) == 0) continue;
+      if (!lanes.Has(lane)) continue;
       const auto& wish = *static_cast<const Wish*>(lanes.in[lane]);
-      if ((lanes.mask >> wish.from & 1) == 0)
+      if (!lanes.Has(wish.from))
         Violate("a shuffle from lane " + std::to_string(wish.from) + ", which does not take part");
       std::memcpy(lanes.out[lane], static_cast<const Wish*>(lanes.in[wish.from])->value,
                   wish.bytes);
@@ -267,18 +250,17 @@ uint32_t Ballot(const char* what, uint32_t mask, Site site, bool vote) {
   Collective(what, mask, site, &vote, &result, [](const Lanes& lanes) {
     uint32_t votes = 0;
     for (int lane = 0; lane < 32; ++lane)
-      if ((lanes.mask >> lane & 1) && *static_cast<const bool*>(lanes.in[lane]))
-        votes |= 1u << lane;
+      if (lanes.Has(lane) && *static_cast<const bool*>(lanes.in[lane])) votes |= 1u << lane;
     for (int lane = 0; lane < 32; ++lane)
-      if (lanes.mask >> lane & 1) *static_cast<uint32_t*>(lanes.out[lane]) = votes;
+      if (lanes.Has(lane)) *static_cast<uint32_t*>(lanes.out[lane]) = votes;
   });
   return result;
 }
 
 void Violate(const std::string& what) {
   if (current == nullptr) throw Violation(what);
-  running->violation =
-      "block " + BlockName() + " thread " + std::to_string(current->id) + ": " + what;
+  running->violation = "block " + std::to_string(running->block) + " thread " +
+                       std::to_string(current->id) + ": " + what;
   SuspendForGood();
 }
 

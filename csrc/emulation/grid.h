@@ -20,16 +20,12 @@ struct Schedule {
 };
 extern Schedule schedule;
 
-struct Counters {
-  int64_t launches, barriers, matrix_products, bank_conflicts;
-};
-extern Counters counters;
+extern int64_t launches;  // so far
 
 // Of the current thread. Functions, because the kernel's own loads are watched.
 uint3 ThreadIndex();
 uint3 BlockIndex();
 dim3 BlockSize(), GridSize();
-int BlockThreads();
 int Lane();
 
 // Calls body(parameters) once per thread of the grid, and throws a Violation if one did something
@@ -40,17 +36,17 @@ void Launch(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(const void*
 // Shared memory: one array per `tag` (an address that stands for its declaration), poisoned when
 // its block begins; `tag` nullptr: the dynamic one.
 void* SharedArray(const void* tag, const char* name, size_t bytes);
-inline void* DynamicShared() { return SharedArray(nullptr, "", 0); }
+inline void* DynamicShared() { return SharedArray(nullptr, "dynamic shared memory", 0); }
 
-// bar.sync id, threads: waits for that many threads, and orders their accesses. Nobody else may use
-// the barrier from another line meanwhile.
-void Barrier(const char* what, int id, int threads, Site site);
+// Waits for all threads of the block, and orders their accesses.
+void Barrier(const char* what, Site site);
 
 // What the lanes of a warp bring to a collective, and where they want its results.
 struct Lanes {
   uint32_t mask;
   const void* in[32];
   void* out[32];
+  bool Has(int lane) const { return mask >> lane & 1; }
 };
 // Waits for all lanes of `mask`; the last one computes everybody's results. `orders`: it also
 // orders their accesses to memory, which of all collectives only __syncwarp does.

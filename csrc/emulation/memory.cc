@@ -29,7 +29,7 @@ bool Before(const Stamp& stamp) {
 
 Region* RegionOf(const char* address) {
   const auto holds = [&](const Region* region) {
-    return address >= region->data() && address < region->data() + region->bytes();
+    return address >= region->data && address < region->data + region->bytes;
   };
   if (last_region != nullptr && holds(last_region)) return last_region;
   const auto found = std::find_if(regions.begin(), regions.end(), holds);
@@ -44,11 +44,11 @@ std::string What(Access access, size_t bytes, const void* caller) {
 // An address that no region holds: whose end is it beyond, or what else is it?
 std::string Outside(const char* address) {
   for (const Region* region : regions) {
-    const ptrdiff_t offset = address - region->data();
-    const auto bytes = static_cast<ptrdiff_t>(region->bytes());
+    const ptrdiff_t offset = address - region->data;
+    const auto bytes = static_cast<ptrdiff_t>(region->bytes);
     if (offset >= -static_cast<ptrdiff_t>(kRedZone) &&
         offset < bytes + static_cast<ptrdiff_t>(kRedZone))
-      return "out of bounds: offset " + std::to_string(offset) + " of " + region->name() +
+      return "out of bounds: offset " + std::to_string(offset) + " of " + region->name +
              ", which has " + std::to_string(bytes) + " bytes";
   }
   return "out of bounds: in no shared array and no device buffer";
@@ -81,25 +81,21 @@ void SetPlace(uint32_t launch, uint32_t block) {
   current_block = block;
 }
 
-Region::Region(Space space, std::string name, size_t bytes)
-    : space_(space),
-      name_(std::move(name)),
-      storage_(bytes + 3 * kRedZone),
-      bytes_(bytes),
-      granules_((bytes + kGranule - 1) / kGranule) {
-  const auto address = reinterpret_cast<uintptr_t>(storage_.data()) + kRedZone;
-  data_ = storage_.data() + kRedZone + (kRedZone - address % kRedZone) % kRedZone;
+Region::Region(std::string name, size_t bytes)
+    : name(std::move(name)),
+      bytes(bytes),
+      granules((bytes + kGranule - 1) / kGranule),
+      storage_(bytes + 3 * kRedZone) {
+  const auto address = reinterpret_cast<uintptr_t>(storage_.data());
+  data = storage_.data() + 2 * kRedZone - address % kRedZone;
   Poison();
   regions.push_back(this);
 }
 
-Region::Region(Space space, std::string name, const void* borrowed, size_t bytes)
-    : space_(space),
-      name_(std::move(name)),
-      data_(const_cast<char*>(static_cast<const char*>(borrowed))),
-      bytes_(bytes),
-      granules_((bytes + kGranule - 1) / kGranule) {
-  SetValues(0, bytes);
+Region::Region(std::string name, const void* constants, size_t bytes)
+    : name(std::move(name)),
+      bytes(bytes),
+      data(const_cast<char*>(static_cast<const char*>(constants))) {
   regions.push_back(this);
 }
 
@@ -109,19 +105,15 @@ Region::~Region() {
 }
 
 void Region::Poison() {
-  std::memset(data_, 0xFF, bytes_);
-  std::fill(granules_.begin(), granules_.end(), Granule());
+  std::memset(data, 0xFF, bytes);
+  std::fill(granules.begin(), granules.end(), Granule());
 }
 
 void Region::SetValues(size_t offset, size_t bytes) {
   Granule value;
   value.state = Granule::kValue;
-  std::fill_n(granules_.begin() + static_cast<ptrdiff_t>(offset / kGranule),
+  std::fill_n(granules.begin() + static_cast<ptrdiff_t>(offset / kGranule),
               (bytes + kGranule - 1) / kGranule, value);
-}
-
-bool Region::Written(size_t offset) const {
-  return granules_[offset / kGranule].state == Granule::kValue;
 }
 
 void Touch(const void* pointer, size_t bytes, Access access, const void* caller) {
@@ -137,12 +129,12 @@ void Touch(const void* pointer, size_t bytes, Access access, const void* caller)
     if (access == Access::kRead && dladdr(address, &module) != 0) return;
     Violate(What(access, bytes, caller) + " " + Outside(address));
   }
-  const auto offset = static_cast<size_t>(address - region->data_);
-  if (offset + bytes > region->bytes_)
-    Violate(What(access, bytes, caller) + " " + Outside(region->data_ + region->bytes_));
-  if (region->space_ == Space::kParameters) {
+  const auto offset = static_cast<size_t>(address - region->data);
+  if (offset + bytes > region->bytes)
+    Violate(What(access, bytes, caller) + " " + Outside(region->data + region->bytes));
+  if (region->granules.empty()) {
     if (access == Access::kRead) return;
-    Violate(What(access, bytes, caller) + ": a kernel's parameters are constant");
+    Violate(What(access, bytes, caller) + " to " + region->name + ", which are constant");
   }
 
   const Stamp stamp{caller,
@@ -153,9 +145,9 @@ void Touch(const void* pointer, size_t bytes, Access access, const void* caller)
                     current->warp,
                     access == Access::kAtomic};
   for (size_t i = offset / kGranule; i <= (offset + bytes - 1) / kGranule; ++i) {
-    Granule& granule = region->granules_[i];
+    Granule& granule = region->granules[i];
     const auto where = [&] {
-      return "offset " + std::to_string(i * kGranule) + " of " + region->name_;
+      return "offset " + std::to_string(i * kGranule) + " of " + region->name;
     };
     if (!(granule.write.atomic && stamp.atomic) && !Before(granule.write))
       Race(granule.write.atomic ? Access::kAtomic : Access::kWrite, granule.write, access, bytes,
@@ -181,10 +173,10 @@ void Touch(const void* pointer, size_t bytes, Access access, const void* caller)
 void SetInFlight(const void* pointer, size_t bytes) {
   const char* address = static_cast<const char*>(pointer);
   Region* region = RegionOf(address);
-  const auto offset = static_cast<size_t>(address - region->data_);
-  std::memset(region->data_ + offset, 0xFF, bytes);
+  const auto offset = static_cast<size_t>(address - region->data);
+  std::memset(region->data + offset, 0xFF, bytes);
   for (size_t i = offset / kGranule; i < (offset + bytes) / kGranule; ++i)
-    region->granules_[i].state = Granule::kInFlight;
+    region->granules[i].state = Granule::kInFlight;
 }
 
 }  // namespace ortho::emulation

@@ -16,7 +16,6 @@ namespace ortho::emulation {
 
 struct Thread;
 
-enum class Space { kShared, kGlobal, kParameters };
 enum class Access { kRead, kWrite, kAtomic };
 
 // Who touched a place, when, and from where in the code.
@@ -35,32 +34,26 @@ struct Granule {
   enum State : uint8_t { kPoison, kInFlight, kValue } state = kPoison;
 };
 
-// Bytes under watch, with no other region within a cache line of either end.
+// Bytes under watch, with a red zone on either side.
 class Region {
  public:
-  Region(Space space, std::string name, size_t bytes);                        // poisoned
-  Region(Space space, std::string name, const void* borrowed, size_t bytes);  // full of values
+  Region(std::string name, size_t bytes);                         // its own, poisoned
+  Region(std::string name, const void* constants, size_t bytes);  // somebody's, not to be written
   Region(const Region&) = delete;
   Region& operator=(const Region&) = delete;
   ~Region();
 
-  char* data() const { return data_; }
-  size_t bytes() const { return bytes_; }
-  const std::string& name() const { return name_; }
   void Poison();  // as fresh memory: 0xFF, which is NaN in every floating type
   void SetValues(size_t offset, size_t bytes);  // as if the host had written there
-  bool Written(size_t offset) const;
+  bool Written(size_t offset) const { return granules[offset / kGranule].state == Granule::kValue; }
+
+  const std::string name;
+  const size_t bytes;
+  char* data = nullptr;
+  std::vector<Granule> granules;  // none: constants
 
  private:
-  friend void Touch(const void*, size_t, Access, const void*);
-  friend void SetInFlight(const void*, size_t);
-
-  Space space_;
-  std::string name_;
   std::vector<char> storage_;
-  char* data_;
-  size_t bytes_;
-  std::vector<Granule> granules_;
 };
 
 // The current thread's access, made from the return address `caller`; a Violation if it may not.
@@ -76,16 +69,15 @@ void SetPlace(uint32_t launch, uint32_t block);
 template <typename T>
 class DeviceBuffer {
  public:
-  DeviceBuffer(std::string name, size_t count)
-      : region_(Space::kGlobal, std::move(name), count * sizeof(T)) {}
+  DeviceBuffer(std::string name, size_t count) : region_(std::move(name), count * sizeof(T)) {}
   DeviceBuffer(std::string name, const std::vector<T>& values)
       : DeviceBuffer(std::move(name), values.size()) {
     for (size_t i = 0; i < values.size(); ++i) data()[i] = values[i];
-    SetValue(0, region_.bytes());
+    SetValue(0, region_.bytes);
   }
 
-  T* data() const { return reinterpret_cast<T*>(region_.data()); }
-  size_t size() const { return region_.bytes() / sizeof(T); }
+  T* data() const { return reinterpret_cast<T*>(region_.data); }
+  size_t size() const { return region_.bytes / sizeof(T); }
   T& operator[](size_t i) const { return data()[i]; }
   void SetValue(size_t offset, size_t bytes) { region_.SetValues(offset, bytes); }
   bool Written(size_t i) const { return region_.Written(i * sizeof(T)); }

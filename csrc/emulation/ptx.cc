@@ -35,36 +35,28 @@ float Float16(uint16_t bits) {
   raw.x = bits;
   return __half2float(__half(raw));
 }
-float Bfloat16(uint16_t bits) {
-  const uint32_t wide = uint32_t{bits} << 16;
-  float x;
-  std::memcpy(&x, &wide, sizeof(x));
-  return x;
-}
 
 float TowardsZero(double x) {
   const float nearest = static_cast<float>(x);
   return std::abs(nearest) > std::abs(x) ? std::nextafter(nearest, 0.0f) : nearest;
 }
 
-struct Operands16 {
+struct Operands {
   uint32_t a[4], b[2];
   float* d;
 };
 
-template <float (*kValue)(uint16_t)>
-void Multiply16(const Lanes& lanes) {
-  ++counters.matrix_products;
+void MultiplyHalves(const Lanes& lanes) {
   float a[16][16], b[16][8];
   for (int lane = 0; lane < 32; ++lane) {
-    const auto& in = *static_cast<const Operands16*>(lanes.in[lane]);
+    const auto& in = *static_cast<const Operands*>(lanes.in[lane]);
     for (int v = 0; v < 8; ++v)
-      a[A16x16(lane, v).row][A16x16(lane, v).column] = kValue(HalfOf(in.a, v));
+      a[A16x16(lane, v).row][A16x16(lane, v).column] = Float16(HalfOf(in.a, v));
     for (int v = 0; v < 4; ++v)
-      b[B16x8(lane, v).row][B16x8(lane, v).column] = kValue(HalfOf(in.b, v));
+      b[B16x8(lane, v).row][B16x8(lane, v).column] = Float16(HalfOf(in.b, v));
   }
   for (int lane = 0; lane < 32; ++lane) {
-    float* d = static_cast<const Operands16*>(lanes.in[lane])->d;
+    float* d = static_cast<const Operands*>(lanes.in[lane])->d;
     for (int v = 0; v < 4; ++v) {
       const Element e = D16x8(lane, v);
       double sum = d[v];
@@ -80,12 +72,6 @@ void LoadFour(uint32_t (&x)[4], const void* row, const char* what, Site site) {
   Collective(what, kWholeWarp, site, row, x, [](const Lanes& lanes) {
     for (int matrix = 0; matrix < 4; ++matrix) {
       const void* const* rows = lanes.in + matrix * 8;
-      uint32_t banks = 0;  // groups of four, by which the eight rows are read at once
-      for (int r = 0; r < 8; ++r) {
-        const uint32_t bank = 1u << reinterpret_cast<uintptr_t>(rows[r]) / 16 % 8;
-        counters.bank_conflicts += (banks & bank) != 0;
-        banks |= bank;
-      }
       for (int lane = 0; lane < 32; ++lane)
         static_cast<uint32_t*>(lanes.out[lane])[matrix] = Register8x8(lane, [&](int r, int c) {
           return static_cast<const uint16_t*>(rows[kTransposed ? c : r])[kTransposed ? r : c];
@@ -108,6 +94,8 @@ void CopyAsync16(void* shared, const void* global, int bytes) {
   const void* caller = __builtin_return_address(0);
   if (bytes > 0) Touch(global, static_cast<size_t>(bytes), Access::kRead, caller);
   Touch(shared, 16, Access::kWrite, caller);
+  if (reinterpret_cast<uintptr_t>(global) % 16 != 0)
+    Violate("misaligned asynchronous copy at " + Text(caller));
   SetInFlight(shared, 16);
   current->uncommitted.push_back({static_cast<char*>(shared), static_cast<const char*>(global), 16,
                                   static_cast<size_t>(bytes), caller});
@@ -123,22 +111,14 @@ void AwaitAllBut(int newest) {
     Deliver(current->committed.front());
 }
 
-void SyncSome(int id, int threads, Site site) { Barrier("SyncSome", id, threads, site); }
-
 void MultiplyF16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, Site site) {
-  const Operands16 in{{a[0], a[1], a[2], a[3]}, {b0, b1}, d};
-  Collective("MultiplyF16", kWholeWarp, site, &in, nullptr, Multiply16<Float16>);
-}
-
-void MultiplyBf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, Site site) {
-  const Operands16 in{{a[0], a[1], a[2], a[3]}, {b0, b1}, d};
-  Collective("MultiplyBf16", kWholeWarp, site, &in, nullptr, Multiply16<Bfloat16>);
+  const Operands in{{a[0], a[1], a[2], a[3]}, {b0, b1}, d};
+  Collective("MultiplyF16", kWholeWarp, site, &in, nullptr, MultiplyHalves);
 }
 
 void MultiplyF64(double (&d)[2], double a, double b, Site site) {
   const double in[2] = {a, b};
   Collective("MultiplyF64", kWholeWarp, site, in, d, [](const Lanes& lanes) {
-    ++counters.matrix_products;
     double a[8][4], b[4][8];
     for (int lane = 0; lane < 32; ++lane) {
       const double* in = static_cast<const double*>(lanes.in[lane]);

@@ -19,15 +19,10 @@ void AwaitCopies() {
   AwaitAllBut(kNewest);
 }
 
-// barrier.h
-void SyncSome(int id, int threads, Site site = Here());
-
 // matrix.h. Float32 sums are rounded towards zero once per instruction, the worst that a tensor
 // core has been seen to do.
 void MultiplyF16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
                  Site site = Here());
-void MultiplyBf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
-                  Site site = Here());
 void MultiplyF64(double (&d)[2], double a, double b, Site site = Here());
 uint32_t Transpose(uint32_t x, Site site = Here());
 void LoadMatrices(uint32_t (&x)[4], const void* row, Site site = Here());

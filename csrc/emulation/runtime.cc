@@ -6,7 +6,6 @@
 
 #include "emulation/cuda.h"
 
-namespace ortho::emulation {
 namespace {
 
 constexpr size_t kSharedByDefault = size_t{48} << 10, kSharedAtMost = size_t{227} << 10;
@@ -21,20 +20,15 @@ cudaError_t Remember(cudaError_t error) {
 
 }  // namespace
 
-bool MayLaunch(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes) {
+bool ortho::emulation::MayLaunch(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes) {
   const auto limit = shared_limits.find(kernel);
-  const bool sizes = grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.x <= 0x7FFFFFFF &&
-                     grid.y <= 65535 && grid.z <= 65535 && block.x > 0 && block.y > 0 &&
-                     block.z > 0 && uint64_t{block.x} * block.y * block.z <= 1024;
-  if (!sizes) return Remember(cudaErrorInvalidConfiguration) == cudaSuccess;
-  if (shared_bytes > (limit == shared_limits.end() ? kSharedByDefault : limit->second))
-    return Remember(cudaErrorInvalidValue) == cudaSuccess;
-  return true;
+  const uint64_t threads = uint64_t{block.x} * block.y * block.z;
+  const bool may =
+      grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.x <= 0x7FFFFFFF && grid.y <= 65535 &&
+      grid.z <= 65535 && threads > 0 && threads <= 1024 &&
+      shared_bytes <= (limit == shared_limits.end() ? kSharedByDefault : limit->second);
+  return Remember(may ? cudaSuccess : cudaErrorInvalidValue) == cudaSuccess;
 }
-
-}  // namespace ortho::emulation
-
-using ortho::emulation::Remember;
 
 extern "C" {
 
@@ -45,29 +39,19 @@ cudaError_t cudaGetDevice(int* device) {
 cudaError_t cudaSetDevice(int device) {
   return Remember(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
 }
-cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
-  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 ||
-      static_cast<size_t>(value) > ortho::emulation::kSharedAtMost)
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
+  if (value < 0 || static_cast<size_t>(value) > kSharedAtMost)
     return Remember(cudaErrorInvalidValue);
-  ortho::emulation::shared_limits[kernel] = static_cast<size_t>(value);
+  shared_limits[kernel] = static_cast<size_t>(value);
   return cudaSuccess;
 }
 cudaError_t cudaGetLastError() {
-  const cudaError_t error = ortho::emulation::last_error;
-  ortho::emulation::last_error = cudaSuccess;
+  const cudaError_t error = last_error;
+  last_error = cudaSuccess;
   return error;
 }
 const char* cudaGetErrorString(cudaError_t error) {
-  switch (error) {
-    case cudaSuccess:
-      return "no error";
-    case cudaErrorInvalidDevice:
-      return "invalid device ordinal";
-    case cudaErrorInvalidConfiguration:
-      return "invalid configuration argument";
-    default:
-      return "invalid argument";
-  }
+  return error == cudaErrorInvalidDevice ? "invalid device ordinal" : "invalid argument";
 }
 
 }  // extern "C"

@@ -1,5 +1,4 @@
 #include "cuda/ptx/async_copy.h"
-#include "cuda/ptx/barrier.h"
 #include "cuda/ptx/matrix.h"
 #include "emulation_mistakes.h"
 
@@ -55,7 +54,6 @@ __global__ void RotateKernel(Mistake mistake, const float* x, float* out) {
   out[thread] = shared[warp * 32 + (lane + 1) % 32];
   if (mistake == Mistake::kMisaligned)
     out[thread] = static_cast<float>(*reinterpret_cast<const double*>(shared + warp * 32 + 1));
-  if (mistake == Mistake::kBarrierCounts) SyncSome(1, warp == 0 ? 32 : kThreads);
 }
 
 __global__ void StreamKernel(Mistake mistake, const float* x, float* out, int tiles) {
@@ -83,7 +81,6 @@ __global__ void StreamKernel(Mistake mistake, const float* x, float* out, int ti
   reinterpret_cast<float4*>(out)[thread] = sum;
 }
 
-template <bool kBfloat>
 __global__ void MultiplyHalvesKernel(const uint16_t* a, const uint16_t* b, float* d) {
   const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4;
   const auto pair = [](uint16_t low, uint16_t high) { return low | uint32_t{high} << 16; };
@@ -97,10 +94,7 @@ __global__ void MultiplyHalvesKernel(const uint16_t* a, const uint16_t* b, float
     other[r] = pair(at[0], at[8]);
   }
   float sums[4] = {};
-  if (kBfloat)
-    MultiplyBf16(sums, fragment, other[0], other[1]);
-  else
-    MultiplyF16(sums, fragment, other[0], other[1]);
+  MultiplyF16(sums, fragment, other[0], other[1]);
   for (int v = 0; v < 4; ++v) d[(g + v / 2 * 8) * 8 + t * 2 + v % 2] = sums[v];
 }
 
@@ -141,10 +135,9 @@ void Stream(Mistake mistake, const float* x, float* out, int tiles) {
   ORTHO_LAUNCH(StreamKernel, dim3(1), dim3(kThreads), 0, cudaStream_t{}, mistake, x, out, tiles);
 }
 
-void MultiplyHalves(bool bfloat, const void* a, const void* b, float* d) {
-  ORTHO_LAUNCH(bfloat ? MultiplyHalvesKernel<true> : MultiplyHalvesKernel<false>, dim3(1), dim3(32),
-               0, cudaStream_t{}, static_cast<const uint16_t*>(a), static_cast<const uint16_t*>(b),
-               d);
+void MultiplyHalves(const void* a, const void* b, float* d) {
+  ORTHO_LAUNCH(MultiplyHalvesKernel, dim3(1), dim3(32), 0, cudaStream_t{},
+               static_cast<const uint16_t*>(a), static_cast<const uint16_t*>(b), d);
 }
 void MultiplyDoubles(const double* a, const double* b, double* d) {
   ORTHO_LAUNCH(MultiplyDoublesKernel, dim3(1), dim3(32), 0, cudaStream_t{}, a, b, d);

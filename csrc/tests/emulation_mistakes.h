@@ -25,7 +25,6 @@ enum class Mistake {
   kWarpBarrierLeftOut,  // between lanes that exchange values by shared memory
   kMisaligned,          // a vector load at an odd element
   kDynamicOverrun,      // past the dynamic shared memory
-  kBarrierCounts,       // a named barrier waited at for different numbers of threads
   // Stream
   kWaitLeftOut,      // before reading what an asynchronous copy brings
   kWaitTooShort,     // for one group of copies fewer than needed
@@ -47,7 +46,7 @@ void Stream(Mistake mistake, const float* x, float* out, int tiles);
 
 // The matrix instructions, one warp: d = a b for halves (16 x 16, 16 x 8) and doubles (8 x 4, 4 x
 // 8), all row-major; and four 8 x 8 tiles of halves, transposed by movmatrix and by ldmatrix.
-void MultiplyHalves(bool bfloat, const void* a, const void* b, float* d);
+void MultiplyHalves(const void* a, const void* b, float* d);
 void MultiplyDoubles(const double* a, const double* b, double* d);
 void TransposeTiles(const void* x, void* by_movmatrix, void* by_ldmatrix);
 
