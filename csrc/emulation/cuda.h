@@ -113,17 +113,22 @@ ORTHO_ATOMIC(atomicAdd, old + value)
 ORTHO_ATOMIC(atomicMax, old < value ? value : old)
 #undef ORTHO_ATOMIC
 
-inline float rsqrtf(float x) { return 1 / std::sqrt(x); }
-inline double rsqrt(double x) { return 1 / std::sqrt(x); }
-inline uint32_t __float_as_uint(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof(bits));
-  return bits;
+template <typename To, typename From>
+To ortho_same_bits(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  std::memcpy(&to, &from, sizeof(to));
+  return to;
 }
-inline float __uint_as_float(uint32_t bits) {
-  float x;
-  std::memcpy(&x, &bits, sizeof(x));
-  return x;
+inline uint32_t __float_as_uint(float x) { return ortho_same_bits<uint32_t>(x); }
+inline float __uint_as_float(uint32_t bits) { return ortho_same_bits<float>(bits); }
+inline int64_t __double_as_longlong(double x) { return ortho_same_bits<int64_t>(x); }
+inline double __longlong_as_double(int64_t bits) { return ortho_same_bits<double>(bits); }
+inline double __hiloint2double(int high, int low) {
+  return __longlong_as_double(int64_t{high} << 32 | static_cast<uint32_t>(low));
+}
+inline uint32_t __umulhi(uint32_t a, uint32_t b) {
+  return static_cast<uint32_t>(uint64_t{a} * b >> 32);
 }
 using std::max;
 using std::min;

@@ -45,6 +45,12 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int valu
   shared_limits[kernel] = static_cast<size_t>(value);
   return cudaSuccess;
 }
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  if (attribute != cudaDevAttrMaxSharedMemoryPerBlockOptin || device != 0)
+    return Remember(cudaErrorInvalidValue);
+  *value = static_cast<int>(kSharedAtMost);
+  return cudaSuccess;
+}
 cudaError_t cudaGetLastError() {
   const cudaError_t error = last_error;
   last_error = cudaSuccess;

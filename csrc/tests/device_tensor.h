@@ -5,6 +5,8 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <memory>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,10 +40,18 @@ class DeviceTensor {
   }
 
   // Views of the same memory, which keep their values but not their order.
+  void Permute(const std::vector<size_t>& order) {
+    const std::vector<int64_t> shape = shape_, strides = strides_;
+    for (size_t d = 0; d < order.size(); ++d) {
+      shape_[d] = shape[order[d]];
+      strides_[d] = strides[order[d]];
+    }
+  }
   void Transpose() {
-    const size_t n = shape_.size();
-    std::swap(shape_[n - 2], shape_[n - 1]);
-    std::swap(strides_[n - 2], strides_[n - 1]);
+    std::vector<size_t> order(shape_.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::swap(order[order.size() - 2], order[order.size() - 1]);
+    Permute(order);
   }
   void Reverse() {
     if (elements() == 0) return;
