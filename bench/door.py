@@ -1,8 +1,9 @@
 """What a call costs before any arithmetic: `python bench/door.py`.
 
 Tiny arrays through the native door and through the torch op. The 0 x 0 rows hold no matrix, so
-they are the cost of the road itself; the 4 x 4 rows add the smallest kernel. The last column is the
-limit that a road is held to, with `--check` as an error.
+they are the cost of the road itself; the 1 x 1 rows add a number to take, check and give back, the
+4 x 4 rows the smallest kernel. The last column is the limit that a road is held to, with `--check`
+as an error.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit 1 if a road is over its limit")
     arguments = parser.parse_args()
 
-    arrays = {size: np.random.default_rng(0).normal(size=(size, size)) for size in (0, 4)}
+    arrays = {size: np.random.default_rng(0).normal(size=(size, size)) for size in (0, 1, 4)}
     roads: list[tuple[str, Callable[[np.ndarray], Callable[[], object]], float | None]] = [
         ("_native.polar, numpy arrays", lambda x: door(np.array, x), DOOR_LIMIT_US),
         ("_native.polar, torch tensors", lambda x: door(torch.tensor, x), DOOR_LIMIT_US),
@@ -78,7 +79,7 @@ def main() -> int:
             median, least = microseconds(road(x.astype(np.float32)))
             # The limit is on the road, for a kernel's own time is the kernel's business; and on the
             # least, for other work on the machine can only add.
-            limited = limit is not None and size == 0
+            limited = limit is not None and size <= 1
             over |= limited and least > (limit or 0)
             shown = f"{limit:9.1f}" if limited else ""
             print(f"{name:34}{f'{size}x{size}':>6}{median:9.2f}{least:9.2f}{shown}")

@@ -18,7 +18,7 @@ bool IsSupported(ortho_dtype dtype) {
 
 // Strides in elements, spelled out where the tensor leaves them to row-major order.
 struct Strides {
-  int64_t of[Axis::kMaxDims];
+  int64_t of[Axis::kMaxDims] = {};
   explicit Strides(const ortho_tensor& tensor) {
     int64_t next = 1;
     for (int32_t d = tensor.ndim; d-- > 0;) {
@@ -163,32 +163,21 @@ ortho_status CheckOutput(const char* op, const std::string& name, const std::str
   return ORTHO_OK;
 }
 
-void VisitMatrices(const ortho_tensor& tensor, int64_t row_blocks,
-                   const std::function<void(const Matrix&)>& visit) {
+Matrices::Matrices(const ortho_tensor& tensor, int64_t row_blocks) {
   if (IsEmpty(tensor)) return;
   const Strides strides(tensor);
-  const int64_t item = tensor.dtype.bits / 8;
-  Matrix matrix;
-  matrix.data = static_cast<char*>(tensor.data);
-  matrix.dtype = KernelDtype(tensor.dtype);
-  if (row_blocks != ORTHO_VIEW_BATCH) {
-    matrix.rows = MakeAxis(tensor, strides, 0, 1);
-    matrix.columns = MakeAxis(tensor, strides, 1, tensor.ndim);
-    matrix.rows.size /= row_blocks;
-    for (int64_t block = 0; block < row_blocks; ++block) {
-      visit(matrix);
-      matrix.data += matrix.rows.size * matrix.rows.stride * item;
-    }
+  const int columns = row_blocks == ORTHO_VIEW_BATCH ? tensor.ndim - 1 : 1;
+  first_.data = static_cast<char*>(tensor.data);
+  first_.dtype = KernelDtype(tensor.dtype);
+  first_.rows = MakeAxis(tensor, strides, columns - 1, columns);
+  first_.columns = MakeAxis(tensor, strides, columns, tensor.ndim);
+  if (row_blocks == ORTHO_VIEW_BATCH) {
+    places_ = MakeAxis(tensor, strides, 0, columns - 1);
     return;
   }
-  matrix.rows = MakeAxis(tensor, strides, tensor.ndim - 2, tensor.ndim - 1);
-  matrix.columns = MakeAxis(tensor, strides, tensor.ndim - 1, tensor.ndim);
-  const Axis batch = MakeAxis(tensor, strides, 0, tensor.ndim - 2);
-  for (int64_t b = 0; b < batch.size; ++b) {
-    Matrix here = matrix;
-    here.data += batch.Offset(b) * item;
-    visit(here);
-  }
+  first_.rows.size /= row_blocks;
+  places_.size = row_blocks;
+  places_.stride = first_.rows.size * first_.rows.stride;
 }
 
 }  // namespace ortho

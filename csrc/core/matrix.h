@@ -1,8 +1,8 @@
 // Tensors as matrices: what a kernel below the waist is given.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <functional>
 #include <string>
 
 #include "ortho/ortho.h"
@@ -30,6 +30,16 @@ struct Axis {
   int dim_count = 0;  // 0: `stride` tells all
   Dim dims[kMaxDims];
 
+  Axis() = default;
+  Axis(const Axis& other) { *this = other; }
+  Axis& operator=(const Axis& other) {  // without the dims that are not there: most axes have none
+    size = other.size;
+    stride = other.stride;
+    dim_count = other.dim_count;
+    std::copy_n(other.dims, dim_count, dims);
+    return *this;
+  }
+
   int64_t Offset(int64_t i) const {
     if (dim_count == 0) return i * stride;
     int64_t offset = 0;
@@ -44,10 +54,24 @@ struct Matrix {
   Axis rows, columns;
 };
 
-// Reads `tensor` as matrices by the rule of ortho.h (ORTHO_VIEW_BATCH or a number of row blocks)
-// and shows them to `visit` one by one; empty ones are left out. The tensor has passed CheckTensor.
-void VisitMatrices(const ortho_tensor& tensor, int64_t row_blocks,
-                   const std::function<void(const Matrix&)>& visit);
+// A tensor as matrices by the rule of ortho.h (ORTHO_VIEW_BATCH or a number of row blocks); there
+// are none in an empty one. The tensor has passed CheckTensor.
+class Matrices {
+ public:
+  Matrices() = default;  // none
+  Matrices(const ortho_tensor& tensor, int64_t row_blocks);
+
+  int64_t count() const { return places_.size; }
+  Matrix operator[](int64_t i) const {
+    Matrix matrix = first_;
+    matrix.data += places_.Offset(i) * ItemSize(matrix.dtype);
+    return matrix;
+  }
+
+ private:
+  Matrix first_;
+  Axis places_;  // of their first elements
+};
 
 // What every op asks of a tensor: a floating dtype, 2 to 8 dimensions, a pointer where there are
 // elements, a size that fits. `op` and `name` are for the words.

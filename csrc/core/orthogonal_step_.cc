@@ -98,21 +98,14 @@ ortho_status Kernels(const cpu::KernelTable** table) {
 std::vector<cpu::StepTask> Tasks(const Call& call) {
   std::vector<cpu::StepTask> tasks;
   for (int64_t i = 0; i < call.count; ++i) {
-    const size_t first = tasks.size();
-    VisitMatrices(call.gradients[i], call.RowBlocks(i), [&](const Matrix& g) {
-      tasks.emplace_back();
-      tasks.back().g = g;
-      tasks.back().scale = call.scales ? call.scales[i] : 1;
-      tasks.back().fresh = call.fresh && call.fresh[i];
-    });
-    size_t next = first;
-    if (call.weights)
-      VisitMatrices(call.weights[i], call.RowBlocks(i),
-                    [&](const Matrix& w) { tasks[next++].w = w; });
-    next = first;
-    if (call.momenta)
-      VisitMatrices(call.momenta[i], call.RowBlocks(i),
-                    [&](const Matrix& v) { tasks[next++].v = v; });
+    const auto matrices = [&](const ortho_tensor* list) {
+      return list ? Matrices(list[i], call.RowBlocks(i)) : Matrices();
+    };
+    const Matrices gs = matrices(call.gradients), ws = matrices(call.weights),
+                   vs = matrices(call.momenta);
+    for (int64_t j = 0; j < gs.count(); ++j)
+      tasks.push_back(
+          {ws[j], gs[j], vs[j], call.scales ? call.scales[i] : 1, call.fresh && call.fresh[i]});
   }
   return tasks;
 }

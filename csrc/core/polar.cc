@@ -41,15 +41,9 @@ std::vector<cpu::PolarPair> Pairs(const PolarCall& call, const ortho_tensor* out
   std::vector<cpu::PolarPair> pairs;
   pairs.reserve(static_cast<size_t>(call.count));
   for (int64_t i = 0; i < call.count; ++i) {
-    size_t next = pairs.size();
-    VisitMatrices(call.inputs[i], call.RowBlocks(i), [&](const Matrix& x) {
-      pairs.emplace_back();
-      pairs.back().x = x;
-      if (!outputs) pairs.back().out = x;
-    });
-    if (outputs)
-      VisitMatrices(outputs[i], call.RowBlocks(i),
-                    [&](const Matrix& out) { pairs[next++].out = out; });
+    const Matrices xs(call.inputs[i], call.RowBlocks(i));
+    const Matrices outs(outputs ? outputs[i] : call.inputs[i], call.RowBlocks(i));
+    for (int64_t j = 0; j < xs.count(); ++j) pairs.push_back({xs[j], outs[j]});
   }
   return pairs;
 }

@@ -62,9 +62,9 @@ ortho_status FrobeniusNorm(const ortho_tensor& x, double* norms) {
   if (table == nullptr) return Fail(ORTHO_RUNTIME_ERROR, "frobenius_norm: %s", reason);
   int64_t count = 1;
   for (int32_t d = 0; d + 2 < x.ndim; ++d) count *= x.shape[d];
-  std::fill(norms, norms + count, 0.0);  // empty matrices are not visited
-  VisitMatrices(x, ORTHO_VIEW_BATCH,
-                [&](const Matrix& matrix) { *norms++ = Norm(*table, matrix); });
+  std::fill(norms, norms + count, 0.0);  // for empty matrices
+  const Matrices matrices(x, ORTHO_VIEW_BATCH);
+  for (int64_t i = 0; i < matrices.count(); ++i) norms[i] = Norm(*table, matrices[i]);
   return ORTHO_OK;
 }
 

@@ -217,11 +217,8 @@ void StepMatrix(const KernelTable& table, const ortho_step_options& options, con
     Step<float>(table, options)(task, scratch);
 }
 
-std::vector<double> Costs(const std::vector<StepTask>& tasks) {
-  std::vector<double> costs;
-  costs.reserve(tasks.size());
-  for (const StepTask& task : tasks) costs.push_back(PolarCost(task.g));
-  return costs;
+CostOf CostIn(const std::vector<StepTask>& tasks) {
+  return [&tasks](size_t i) { return PolarCost(tasks[i].g); };
 }
 
 size_t ScratchPerThread(const KernelTable& table, const ortho_step_options& options,
@@ -239,14 +236,15 @@ size_t ScratchPerThread(const KernelTable& table, const ortho_step_options& opti
 
 size_t StepWorkspace(const KernelTable& table, const ortho_step_options& options,
                      const std::vector<StepTask>& tasks) {
-  return ScheduleWorkspace(Costs(tasks), ScratchPerThread(table, options, tasks));
+  return ScheduleWorkspace(tasks.size(), CostIn(tasks), ScratchPerThread(table, options, tasks));
 }
 
 bool StepAll(const KernelTable& table, const ortho_step_options& options,
              const std::vector<StepTask>& tasks, void* workspace, size_t workspace_bytes) {
-  return Schedule(
-      Costs(tasks), ScratchPerThread(table, options, tasks), workspace, workspace_bytes,
-      [&](size_t i, Scratch& scratch) { StepMatrix(table, options, tasks[i], scratch); });
+  return Schedule(tasks.size(), CostIn(tasks), ScratchPerThread(table, options, tasks), workspace,
+                  workspace_bytes, [&](size_t i, Scratch& scratch) {
+                    StepMatrix(table, options, tasks[i], scratch);
+                  });
 }
 
 }  // namespace ortho::cpu

@@ -80,25 +80,24 @@ size_t ScratchPerThread(const KernelTable& table, const ortho_polar_options& opt
   return RoundUp(static_cast<int64_t>(most), Scratch::kAlignment);
 }
 
-std::vector<double> Costs(const std::vector<PolarPair>& pairs) {
-  std::vector<double> costs;
-  costs.reserve(pairs.size());
-  for (const PolarPair& pair : pairs) costs.push_back(PolarCost(pair.x));
-  return costs;
+CostOf CostIn(const std::vector<PolarPair>& pairs) {
+  return [&pairs](size_t i) { return PolarCost(pairs[i].x); };
 }
 
 }  // namespace
 
 size_t PolarWorkspace(const KernelTable& table, const ortho_polar_options& options,
                       const std::vector<PolarPair>& pairs) {
-  return ScheduleWorkspace(Costs(pairs), ScratchPerThread(table, options, pairs, false));
+  return ScheduleWorkspace(pairs.size(), CostIn(pairs),
+                           ScratchPerThread(table, options, pairs, false));
 }
 
 bool PolarAll(const KernelTable& table, const ortho_polar_options& options,
               const std::vector<PolarPair>& pairs, void* workspace, size_t workspace_bytes) {
-  return Schedule(
-      Costs(pairs), ScratchPerThread(table, options, pairs, true), workspace, workspace_bytes,
-      [&](size_t i, Scratch& scratch) { PolarMatrix(table, options, pairs[i], scratch); });
+  return Schedule(pairs.size(), CostIn(pairs), ScratchPerThread(table, options, pairs, true),
+                  workspace, workspace_bytes, [&](size_t i, Scratch& scratch) {
+                    PolarMatrix(table, options, pairs[i], scratch);
+                  });
 }
 
 }  // namespace ortho::cpu

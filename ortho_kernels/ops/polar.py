@@ -109,8 +109,10 @@ def _fake_out(x: Tensor, out: Tensor, *args: Any, **kwargs: Any) -> None:
 
 BACKENDS: dict[str, Any] = {"native": native, "eager": eager}
 _DEFAULT, _ = resolve("polar")
-_first_supports, _first_default = native.supports_polar, native.polar_by(_DEFAULT)
-_empty_like = torch.empty_like
+# The usual call looks nothing up: what the selector says of CPU tensors is asked once.
+_native_default = native.polar_by(_DEFAULT)
+_native_serves_cpu = not native.supports_polar(_DEFAULT, torch.empty(0, 0))
+_empty_like, _is_plain = torch.empty_like, registry.is_plain
 
 
 def _serve(options: PolarOptions, backend: str | None, x: Tensor, out: Tensor) -> None:
@@ -158,11 +160,11 @@ class _Polar(torch.autograd.Function):
 
 
 def _autograd(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    if registry.is_plain(x):
-        if args or kwargs or _first_supports(_DEFAULT, x):
+    if _is_plain(x):
+        if args or kwargs or not (x.is_cpu and _native_serves_cpu):
             return _kernel(x, *args, **kwargs)
         plain = _empty_like(x)  # the usual case, by the shortest way
-        _first_default(x, plain)
+        _native_default(x, plain)
         return plain
     if registry.wants_gradient(x):
         tensors.check_matrices("polar", "x", x)
