@@ -51,36 +51,34 @@ bool Pack(const Matrix& matrix, PackedMatrix* packed) {
   return true;
 }
 
+ortho_status PackProblem(const PolarCall& call, int64_t i, const Matrix& x, const Matrix& out,
+                         int limit, PolarProblem* problem) {
+  if (std::min(x.rows.size, x.columns.size) > limit)
+    return Fail(ORTHO_RUNTIME_ERROR,
+                "%s: %s must have a smaller side of at most %d for the kernels of this GPU, got "
+                "%lld x %lld",
+                call.op(), call.InputName(i).c_str(), limit, static_cast<long long>(x.rows.size),
+                static_cast<long long>(x.columns.size));
+  if (!Pack(x, &problem->x) || !Pack(out, &problem->out))
+    return Fail(ORTHO_RUNTIME_ERROR,
+                "%s: %s must have rows and columns of two strides at most, within 2^31 elements, "
+                "for the CUDA kernels, in and out, got shape %s, strides %s",
+                call.op(), call.InputName(i).c_str(), ShapeText(call.inputs[i]).c_str(),
+                StridesText(call.inputs[i]).c_str());
+  return ORTHO_OK;
+}
+
 // All matrices of the call, in order; without outputs, an input stands for its own.
 ortho_status Problems(const PolarCall& call, const ortho_tensor* outputs, int limit,
                       std::vector<PolarProblem>* problems) {
   for (int64_t i = 0; i < call.count; ++i) {
-    const size_t first = problems->size();
-    ortho_status status = ORTHO_OK;
-    const auto pack = [&](const Matrix& matrix, PackedMatrix* packed) {
-      const int64_t side = std::min(matrix.rows.size, matrix.columns.size);
-      if (side > limit)
-        status = Fail(ORTHO_RUNTIME_ERROR,
-                      "%s: %s must have a smaller side of at most %d for the kernels of this GPU, "
-                      "got %lld x %lld",
-                      call.op(), call.InputName(i).c_str(), limit,
-                      static_cast<long long>(matrix.rows.size),
-                      static_cast<long long>(matrix.columns.size));
-      else if (!Pack(matrix, packed))
-        status = Fail(ORTHO_RUNTIME_ERROR,
-                      "%s: %s must have rows and columns of two strides at most, within 2^31 "
-                      "elements, for the CUDA kernels, got shape %s, strides %s",
-                      call.op(), call.InputName(i).c_str(), ShapeText(call.inputs[i]).c_str(),
-                      StridesText(call.inputs[i]).c_str());
-    };
-    VisitMatrices(call.inputs[i], call.RowBlocks(i), [&](const Matrix& x) {
+    const Matrices xs(call.inputs[i], call.RowBlocks(i));
+    const Matrices outs(outputs ? outputs[i] : call.inputs[i], call.RowBlocks(i));
+    for (int64_t j = 0; j < xs.count(); ++j) {
       problems->emplace_back();
-      pack(x, &problems->back().x);
-    });
-    size_t next = first;
-    VisitMatrices(outputs ? outputs[i] : call.inputs[i], call.RowBlocks(i),
-                  [&](const Matrix& out) { pack(out, &(*problems)[next++].out); });
-    if (status) return status;
+      if (ortho_status status = PackProblem(call, i, xs[j], outs[j], limit, &problems->back()))
+        return status;
+    }
   }
   return ORTHO_OK;
 }
