@@ -38,10 +38,16 @@ target_compile_definitions(ortho_emulation PUBLIC ORTHO_EMULATION ORTHO_WITH_CUD
 target_compile_options(ortho_emulation PRIVATE -O2 -Wall -Wextra)
 target_link_libraries(ortho_emulation PUBLIC ${CMAKE_DL_LIBS})
 
-# How a kernel source is compiled: instrumented, but not linked with ThreadSanitizer's library.
+# How a kernel source is compiled: instrumented, but not linked with ThreadSanitizer's library. With other
+# sanitizers at work, the undefined one is what goes with it; it sees a kernel's local arrays too.
+set(emulated_options -xc++ -O1 -g1 -Wall -Wextra -Wno-unknown-pragmas)
+if(ORTHO_SANITIZE)
+  list(APPEND emulated_options -fno-sanitize=all -fsanitize=undefined -fno-sanitize-recover=all)
+endif()
+list(APPEND emulated_options -fsanitize=thread --param=tsan-instrument-func-entry-exit=0)
+
 function(ortho_emulate target)
   target_sources(${target} PRIVATE ${ARGN})
   target_link_libraries(${target} PRIVATE ortho_emulation)
-  set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS
-    "-xc++;-O1;-g1;-Wall;-Wextra;-Wno-unknown-pragmas;-fsanitize=thread;--param=tsan-instrument-func-entry-exit=0")
+  set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "${emulated_options}")
 endfunction()

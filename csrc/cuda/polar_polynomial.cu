@@ -4,165 +4,23 @@
 // What rounding does to G is not undone until G is formed anew from X: a segment is three steps.
 //
 // One block per matrix. It reads the matrix once for its largest element, then twice a segment, and
-// writes it once a segment. All m x m matrices lie in shared memory, in tiles (tile.h), padded with
-// zeros to the size class.
-//
-// Every m x m matrix is a polynomial in G, hence symmetric, and commutes with the others. Of two
-// mirrored tiles one is computed: a warp owns tiles (i, i + d), for some row i and d up to half the
-// side, round the corner, so that one left operand serves all that it owns.
+// writes it once a segment. G, R and Q lie in shared memory (symmetric.h): each is a polynomial in
+// G, hence symmetric, and commutes with the others.
 //
 // Bound by the tensor cores for large m; for small m by latency and barriers, seven a step, which
 // other blocks on the same multiprocessor fill.
 #include <algorithm>
 #include <cmath>
 
+#include "cuda/block.h"
 #include "cuda/device.h"
 #include "cuda/polar.h"
-#include "cuda/scalars.h"
-#include "cuda/tile.h"
+#include "cuda/symmetric.h"
 
 namespace ortho::cuda {
 namespace {
 
 constexpr int kSegment = 3;
-constexpr unsigned kWholeWarp = ~0u;
-
-// A size class: kSide tiles a side, and how they are spread over warps.
-template <int kSide>
-struct Shape {
-  static constexpr int kSplit = kSide == 2 || kSide == 4 ? 2 : 1;  // warps to a row of tiles
-  static constexpr int kWarps = kSide * kSplit;
-  static constexpr int kThreads = kWarps * 32;
-  static constexpr int kOwned = (kSide / 2 + kSplit) / kSplit;  // tiles, at most
-  static constexpr int kMatrixWords = kSide * kSide * kTileWords;
-  static constexpr int kSharedBytes = 3 * kMatrixWords * 4;
-  // The Gram matrix is summed over panels of that many tiles, staged twice where R and Q will be.
-  static constexpr int kPanel = kSide == 1 ? 1 : 2;
-  static constexpr int kPanelTiles = kSide * kPanel;
-  static constexpr int kStaged = (kPanelTiles + kWarps - 1) / kWarps;  // by one warp, at most
-  static_assert(kPanelTiles <= kSide * kSide);
-};
-
-// A thread's place in its block, and the three matrices.
-template <int kSide>
-struct Place : Shape<kSide> {
-  using S = Shape<kSide>;
-  uint32_t *g, *r, *q;
-  int warp, lane, row;
-
-  __device__ explicit Place(uint32_t* shared)
-      : g(shared),
-        r(shared + S::kMatrixWords),
-        q(shared + 2 * S::kMatrixWords),
-        warp(static_cast<int>(threadIdx.x) / 32),
-        lane(static_cast<int>(threadIdx.x) % 32),
-        row(warp % kSide) {}
-
-  // How far right of the diagonal, round the corner, the i-th tile of this warp lies.
-  __device__ int Distance(int i) const { return i * S::kSplit + warp / kSide; }
-  __device__ int Column(int i) const {
-    const int column = row + Distance(i);
-    return column < kSide ? column : column - kSide;
-  }
-  // Half way round both tiles of a pair would be owned.
-  __device__ bool Owns(int i) const {
-    const int twice = 2 * Distance(i);
-    return twice < kSide || (twice == kSide && row < kSide / 2);
-  }
-  __device__ bool OnDiagonal(int i, int e) const {
-    return Distance(i) == 0 && TileRow(lane, e) == TileColumn(lane, e);
-  }
-  __device__ static uint32_t* At(uint32_t* matrix, int i, int j) {
-    return matrix + (i * kSide + j) * kTileWords;
-  }
-  // An owned tile and its mirror image.
-  __device__ void StoreOwned(uint32_t* matrix, int i, Tile tile) const {
-    StoreTile(tile, At(matrix, row, Column(i)), lane);
-    if (Distance(i) == 0) return;
-    TransposeTile(tile);
-    StoreTile(tile, At(matrix, Column(i), row), lane);
-  }
-};
-
-// One value per warp combined, in order, for everybody.
-template <int kWarps, typename T, typename Combine>
-__device__ T AcrossWarps(T value, T* scratch, Combine combine) {
-  for (int flip = 16; flip > 0; flip /= 2)
-    value = combine(value, __shfl_xor_sync(kWholeWarp, value, flip));
-  if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = value;
-  __syncthreads();
-  value = scratch[0];
-  for (int w = 1; w < kWarps; ++w) value = combine(value, scratch[w]);
-  return value;
-}
-
-// Calls visit(offset) for this thread's share of x; neighbours in memory go to neighbouring lanes.
-template <int kWarps, typename Visit>
-__device__ void ForThisThread(const PackedMatrix& x, Visit visit) {
-  const bool by_rows = abs(x.columns.step) <= abs(x.rows.step);
-  const PackedAxis slow = by_rows ? x.rows : x.columns, fast = by_rows ? x.columns : x.rows;
-  const int slow_size = by_rows ? x.m : x.n, fast_size = by_rows ? x.n : x.m;
-  for (int i = static_cast<int>(threadIdx.x) / 32; i < slow_size; i += kWarps) {
-    const int32_t start = Offset(slow, i);
-#pragma unroll 4
-    for (int j = static_cast<int>(threadIdx.x) % 32; j < fast_size; j += 32)
-      visit(start + Offset(fast, j));
-  }
-}
-
-template <int kWarps>
-__device__ int ExponentOfMax(const PackedMatrix& x) {
-  ORTHO_SHARED_ARRAY(int, scratch, kWarps);
-  int exponent = kAllZero;
-  WithType(x, [&](const auto* data) {
-    auto largest = Magnitude(Load(data)) & 0;
-    ForThisThread<kWarps>(x, [&](int32_t offset) {
-      const auto magnitude = Magnitude(Load(data + offset));
-      largest = magnitude > largest ? magnitude : largest;
-    });
-    exponent = Exponent(largest);
-  });
-  return AcrossWarps<kWarps>(exponent, scratch, [](int a, int b) { return a > b ? a : b; });
-}
-
-template <int kWarps>
-__device__ void Fill(const PackedMatrix& out, float value) {
-  WithType(out, [&](auto* to) {
-    ForThisThread<kWarps>(out, [&](int32_t offset) { Store(value, to + offset); });
-  });
-}
-
-// This lane's elements of the tile at (row, column) of x 2^-exponent; zeros outside.
-__device__ __forceinline__ void Gather(const PackedMatrix& x, int exponent, int row, int column,
-                                       float (&values)[8]) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  WithType(x, [&](const auto* data) {
-#pragma unroll
-    for (int e = 0; e < 8; ++e) {
-      const int i = row + TileRow(lane, e), j = column + TileColumn(lane, e);
-      values[e] = i < x.m && j < x.n
-                      ? Scale(Load(data + Offset(x.rows, i) + Offset(x.columns, j)), -exponent)
-                      : 0.0f;
-    }
-  });
-}
-
-__device__ __forceinline__ void Scatter(const float (&values)[8], const PackedMatrix& out, int row,
-                                        int column) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  WithType(out, [&](auto* to) {
-#pragma unroll
-    for (int e = 0; e < 8; ++e) {
-      const int i = row + TileRow(lane, e), j = column + TileColumn(lane, e);
-      if (i < out.m && j < out.n)
-        Store(values[e], to + Offset(out.rows, i) + Offset(out.columns, j));
-    }
-  });
-}
-
-__device__ PackedMatrix Transposed(const PackedMatrix& x) {
-  return {x.data, x.columns, x.rows, x.n, x.m, x.dtype};
-}
 
 // Where the matrix lies between two segments.
 __device__ PackedMatrix Iterate(const PolarProblem& problem) {

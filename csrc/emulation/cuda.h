@@ -22,17 +22,16 @@
 
 #define threadIdx (::ortho::emulation::ThreadIndex())
 #define blockIdx (::ortho::emulation::BlockIndex())
-#define blockDim (::ortho::emulation::BlockSize())
 #define gridDim (::ortho::emulation::GridSize())
 
-// ---- Shared memory and launches, as cuda/launch.h promises them
-// ------------------------------------
+// Shared memory and launches, as cuda/launch.h has them.
 #define ORTHO_SHARED_ARRAY(T, name, count)                         \
   static const char name##_declaration = 0;                        \
   T* const name = static_cast<T*>(::ortho::emulation::SharedArray( \
       &name##_declaration, "shared array " #name, sizeof(T) * (count)))
 #define ORTHO_DYNAMIC_SHARED(T, name) \
-  T* const name = static_cast<T*>(::ortho::emulation::DynamicShared())
+  T* const name =                     \
+      static_cast<T*>(::ortho::emulation::SharedArray(nullptr, "dynamic shared memory", 0))
 #define ORTHO_GRID_CONSTANT(T) const T&
 #define ORTHO_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
   (static_cast<void>(stream),                                        \
@@ -61,17 +60,8 @@ void LaunchKernel(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t s
       &call, sizeof(call));
 }
 
-template <typename T>
-T ShuffleValue(const char* what, uint32_t mask, T value, int from, Site site) {
-  T result;
-  Shuffle(what, mask, site, &value, &result, sizeof(T), from);
-  return result;
-}
-
 }  // namespace ortho::emulation
 
-// ---- Device functions
-// -------------------------------------------------------------------------------
 #define ORTHO_HERE ::ortho::emulation::Site site = ::ortho::emulation::Here()
 
 inline void __syncthreads(ORTHO_HERE) { ::ortho::emulation::Barrier("__syncthreads", site); }
@@ -82,36 +72,24 @@ inline uint32_t __ballot_sync(uint32_t mask, int predicate, ORTHO_HERE) {
   return ::ortho::emulation::Ballot("__ballot_sync", mask, site, predicate != 0);
 }
 template <typename T>
-T __shfl_sync(uint32_t mask, T value, int from, ORTHO_HERE) {
-  return ::ortho::emulation::ShuffleValue("__shfl_sync", mask, value, from & 31, site);
-}
-template <typename T>
 T __shfl_xor_sync(uint32_t mask, T value, int flip, ORTHO_HERE) {
-  return ::ortho::emulation::ShuffleValue("__shfl_xor_sync", mask, value,
-                                          ::ortho::emulation::Lane() ^ flip, site);
-}
-template <typename T>
-T __shfl_down_sync(uint32_t mask, T value, int delta, ORTHO_HERE) {
-  const int lane = ::ortho::emulation::Lane(), from = lane + delta;
-  return ::ortho::emulation::ShuffleValue("__shfl_down_sync", mask, value, from < 32 ? from : lane,
-                                          site);
+  T result;
+  ::ortho::emulation::Shuffle("__shfl_xor_sync", mask, site, &value, &result, sizeof(T),
+                              ::ortho::emulation::Lane() ^ flip);
+  return result;
 }
 #undef ORTHO_HERE
 
 // All threads run on one core and give way only where they wait: an atomic needs no more than to be
 // seen as one, and not as a load and a store.
-#define ORTHO_ATOMIC(name, fresh)                                                      \
-  template <typename T>                                                                \
-  __attribute__((no_sanitize("thread"), noinline)) T name(T* address, T value) {       \
-    ::ortho::emulation::Touch(address, sizeof(T), ::ortho::emulation::Access::kAtomic, \
-                              __builtin_return_address(0));                            \
-    const T old = *address;                                                            \
-    *address = fresh;                                                                  \
-    return old;                                                                        \
-  }
-ORTHO_ATOMIC(atomicAdd, old + value)
-ORTHO_ATOMIC(atomicMax, old < value ? value : old)
-#undef ORTHO_ATOMIC
+template <typename T>
+__attribute__((no_sanitize("thread"), noinline)) T atomicAdd(T* address, T value) {
+  ::ortho::emulation::Touch(address, sizeof(T), ::ortho::emulation::Access::kAtomic,
+                            __builtin_return_address(0));
+  const T old = *address;
+  *address = old + value;
+  return old;
+}
 
 template <typename To, typename From>
 To ortho_same_bits(From from) {

@@ -127,8 +127,7 @@ void StartThreads() {
     thread.id = static_cast<uint16_t>(i);
     thread.warp = static_cast<uint16_t>(i / 32);
     thread.lane = static_cast<uint16_t>(i % 32);
-    const auto id = static_cast<unsigned>(i);
-    thread.index = Position(id, running->block_size);
+    thread.index = Position(static_cast<unsigned>(i), running->block_size);
     thread.stack = stack;
     thread.stack_end = stack + kStackBytes;
     thread.clock.assign(count, 0);
@@ -197,7 +196,6 @@ void* SharedArray(const void* tag, const char* name, size_t bytes) {
 
 uint3 ThreadIndex() { return current->index; }
 uint3 BlockIndex() { return Position(running->block, running->grid_size); }
-dim3 BlockSize() { return running->block_size; }
 dim3 GridSize() { return running->grid_size; }
 int Lane() { return current->lane; }
 

@@ -25,7 +25,7 @@ extern int64_t launches;  // so far
 // Of the current thread. Functions, because the kernel's own loads are watched.
 uint3 ThreadIndex();
 uint3 BlockIndex();
-dim3 BlockSize(), GridSize();
+dim3 GridSize();
 int Lane();
 
 // Calls body(parameters) once per thread of the grid, and throws a Violation if one did something
@@ -36,7 +36,6 @@ void Launch(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(const void*
 // Shared memory: one array per `tag` (an address that stands for its declaration), poisoned when
 // its block begins; `tag` nullptr: the dynamic one.
 void* SharedArray(const void* tag, const char* name, size_t bytes);
-inline void* DynamicShared() { return SharedArray(nullptr, "dynamic shared memory", 0); }
 
 // Waits for all threads of the block, and orders their accesses.
 void Barrier(const char* what, Site site);

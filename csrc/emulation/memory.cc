@@ -17,7 +17,7 @@ Region* last_region = nullptr;  // the next access is mostly near the last one
 uint32_t current_launch = 0, current_block = 0;
 
 const char* Verb(Access access) {
-  return access == Access::kRead ? "read" : access == Access::kWrite ? "write" : "atomic";
+  return access == Access::kRead ? "read" : access == Access::kAtomic ? "atomic" : "write";
 }
 
 // Whether the access of `stamp` happened before what the current thread does now.
@@ -152,7 +152,7 @@ void Touch(const void* pointer, size_t bytes, Access access, const void* caller)
     if (!(granule.write.atomic && stamp.atomic) && !Before(granule.write))
       Race(granule.write.atomic ? Access::kAtomic : Access::kWrite, granule.write, access, bytes,
            caller, where());
-    if (access != Access::kWrite && granule.state != Granule::kValue)
+    if (access <= Access::kAtomic && granule.state != Granule::kValue)
       Violate(What(access, bytes, caller) +
               (granule.state == Granule::kInFlight
                    ? " before the asynchronous copy to it was waited for: "
@@ -166,17 +166,8 @@ void Touch(const void* pointer, size_t bytes, Access access, const void* caller)
       if (!Before(read)) Race(Access::kRead, read, access, bytes, caller, where());
     granule.write = stamp;
     granule.reads[0] = granule.reads[1] = Stamp();
-    granule.state = Granule::kValue;
+    granule.state = access == Access::kCopy ? Granule::kInFlight : Granule::kValue;
   }
-}
-
-void SetInFlight(const void* pointer, size_t bytes) {
-  const char* address = static_cast<const char*>(pointer);
-  Region* region = RegionOf(address);
-  const auto offset = static_cast<size_t>(address - region->data);
-  std::memset(region->data + offset, 0xFF, bytes);
-  for (size_t i = offset / kGranule; i < (offset + bytes) / kGranule; ++i)
-    region->granules[i].state = Granule::kInFlight;
 }
 
 }  // namespace ortho::emulation

@@ -16,7 +16,8 @@ namespace ortho::emulation {
 
 struct Thread;
 
-enum class Access { kRead, kWrite, kAtomic };
+// The first two need a value to be there; a copy leaves none until it arrives.
+enum class Access { kRead, kAtomic, kWrite, kCopy };
 
 // Who touched a place, when, and from where in the code.
 struct Stamp {
@@ -58,9 +59,6 @@ class Region {
 
 // The current thread's access, made from the return address `caller`; a Violation if it may not.
 void Touch(const void* address, size_t bytes, Access access, const void* caller);
-
-// Poisons a destination that an asynchronous copy is on its way to.
-void SetInFlight(const void* address, size_t bytes);
 
 // Where in a grid the accesses that follow are made.
 void SetPlace(uint32_t launch, uint32_t block);

@@ -80,25 +80,16 @@ void LoadFour(uint32_t (&x)[4], const void* row, const char* what, Site site) {
   });
 }
 
-void Deliver(const std::vector<AsyncCopy>& group) {
-  for (const AsyncCopy& copy : group) {
-    Touch(copy.to, copy.bytes, Access::kWrite, copy.caller);
-    std::memset(copy.to, 0, copy.bytes);
-    std::memcpy(copy.to, copy.from, copy.from_bytes);
-  }
-}
-
 }  // namespace
 
 void CopyAsync16(void* shared, const void* global, int bytes) {
   const void* caller = __builtin_return_address(0);
-  if (bytes > 0) Touch(global, static_cast<size_t>(bytes), Access::kRead, caller);
-  Touch(shared, 16, Access::kWrite, caller);
   if (reinterpret_cast<uintptr_t>(global) % 16 != 0)
     Violate("misaligned asynchronous copy at " + Text(caller));
-  SetInFlight(shared, 16);
-  current->uncommitted.push_back({static_cast<char*>(shared), static_cast<const char*>(global), 16,
-                                  static_cast<size_t>(bytes), caller});
+  if (bytes > 0) Touch(global, static_cast<size_t>(bytes), Access::kRead, caller);
+  Touch(shared, 16, Access::kCopy, caller);
+  std::memset(shared, 0xFF, 16);
+  current->uncommitted.push_back({shared, global, static_cast<size_t>(bytes), caller});
 }
 
 void CommitCopies() {
@@ -108,7 +99,11 @@ void CommitCopies() {
 
 void AwaitAllBut(int newest) {
   for (; current->committed.size() > static_cast<size_t>(newest); current->committed.pop_front())
-    Deliver(current->committed.front());
+    for (const AsyncCopy& copy : current->committed.front()) {
+      Touch(copy.to, 16, Access::kWrite, copy.caller);
+      std::memset(copy.to, 0, 16);
+      std::memcpy(copy.to, copy.from, copy.bytes);
+    }
 }
 
 void MultiplyF16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, Site site) {

@@ -33,9 +33,9 @@ class Violation : public std::runtime_error {
 struct Meeting;
 
 struct AsyncCopy {
-  char* to;
-  const char* from;
-  size_t bytes, from_bytes;  // the rest of `bytes` is filled with zeros
+  void* to;  // 16 bytes
+  const void* from;
+  size_t bytes;  // the others become zeros
   const void* caller;
 };
 

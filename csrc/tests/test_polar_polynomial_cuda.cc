@@ -1,111 +1,23 @@
 // The polynomials' CUDA kernel, run by csrc/emulation through the ABI, against the same polynomial
 // in float64 on the same (already rounded) input.
-#include <algorithm>
 #include <functional>
 #include <string>
 
 #include "check.h"
-#include "device_tensor.h"
 #include "emulation/grid.h"
 #include "ortho/ortho.h"
+#include "polar_truth.h"
 
 namespace ortho::test {
 namespace {
 
 using emulation::DeviceBuffer;
-using Values = std::vector<double>;  // of a matrix, row-major
-
-// polar_express, for [1e-3, 1].
-constexpr double kCoefficients[][3] = {
-    {8.28721201814563, -23.595886519098837, 17.300387312530933},
-    {4.107059111542203, -2.9478499167379106, 0.5448431082926601},
-    {3.9486908534822946, -2.908902115962949, 0.5518191394370137},
-    {3.3184196573706015, -2.488488024314874, 0.51004894012372},
-    {2.300652019954817, -1.6689039845747493, 0.4188073119525673},
-    {1.891301407787398, -1.2679958271945868, 0.37680408948524835},
-    {1.8750014808534479, -1.2500016453999487, 0.3750001645474248},
-    {1.875, -1.25, 0.375}};
-
 ortho_polar_options Options(int64_t steps) {
   ortho_polar_options options = ORTHO_POLAR_OPTIONS_DEFAULT;
   options.method = ORTHO_POLAR_POLYNOMIAL;
   options.coefficients = kCoefficients[0];
   options.steps = steps;
   return options;
-}
-
-// a b^T, or a b
-Values Product(const Values& a, const Values& b, int64_t m, int64_t k, int64_t n, bool transposed) {
-  Values c(static_cast<size_t>(m * n));
-  for (int64_t i = 0; i < m; ++i)
-    for (int64_t l = 0; l < k; ++l)
-      for (int64_t j = 0; j < n; ++j)
-        c[i * n + j] += a[i * k + l] * (transposed ? b[j * k + l] : b[l * n + j]);
-  return c;
-}
-
-Values TransposeOf(const Values& x, int64_t m, int64_t n) {
-  Values y(x.size());
-  for (int64_t i = 0; i < m; ++i)
-    for (int64_t j = 0; j < n; ++j) y[j * m + i] = x[i * n + j];
-  return y;
-}
-
-Values Truth(Values x, int64_t m, int64_t n, int64_t steps) {
-  if (m > n) return TransposeOf(Truth(TransposeOf(x, m, n), n, m, steps), n, m);
-  double largest = 0, squares = 0;
-  for (const double value : x) largest = std::max(largest, std::abs(value));
-  if (largest == 0) return x;
-  for (double& value : x) squares += value / largest * (value / largest);
-  for (double& value : x) value /= largest * std::sqrt(squares);
-  for (int64_t s = 0; s < steps; ++s) {
-    const Values gram = Product(x, x, m, n, m, true);
-    Values r = Product(gram, gram, m, m, m, true);
-    for (int64_t i = 0; i < m * m; ++i)
-      r[i] = kCoefficients[s][2] * r[i] + kCoefficients[s][1] * gram[i] +
-             (i % (m + 1) == 0 ? kCoefficients[s][0] : 0);
-    x = Product(r, x, m, m, n, false);
-  }
-  return x;
-}
-
-// Orthonormal rows, by Gram-Schmidt, twice as it needs to be.
-Values Orthonormal(int64_t m, int64_t n, Random& random) {
-  Values q(static_cast<size_t>(m * n));
-  for (double& value : q) value = random.Next();
-  for (int64_t i = 0; i < m; ++i)
-    for (int pass = 0; pass < 2; ++pass) {
-      double* row = q.data() + i * n;
-      for (int64_t j = 0; j < i; ++j) {
-        double dot = 0;
-        for (int64_t l = 0; l < n; ++l) dot += row[l] * q[j * n + l];
-        for (int64_t l = 0; l < n; ++l) row[l] -= dot * q[j * n + l];
-      }
-      double norm = 0;
-      for (int64_t l = 0; l < n; ++l) norm += row[l] * row[l];
-      for (int64_t l = 0; l < n; ++l) row[l] /= std::sqrt(norm);
-    }
-  return q;
-}
-
-// Singular values from 1 down to 1 / condition; 0: elements at random.
-void FillPlanted(DeviceTensor& x, int64_t m, int64_t n, double condition, uint64_t seed) {
-  if (condition == 0) return x.FillRandom(seed);
-  Random random(seed);
-  const int64_t k = std::min(m, n);
-  Values u = Orthonormal(k, m, random);
-  const Values v = Orthonormal(k, n, random);
-  for (int64_t i = 0; i < k; ++i)
-    for (int64_t j = 0; j < m; ++j)
-      u[i * m + j] *= std::pow(condition, -static_cast<double>(i) / std::max<int64_t>(k - 1, 1));
-  const Values a = Product(TransposeOf(u, k, m), v, m, k, n, false);
-  for (int64_t i = 0; i < m * n; ++i) x.Set(i, a[i]);
-}
-
-Values ValuesOf(const DeviceTensor& x, int64_t first, int64_t count) {
-  Values values;
-  for (int64_t i = 0; i < count; ++i) values.push_back(x.Value(first + i));
-  return values;
 }
 
 // Runs the op on lists, with the workspace that it asks for.
@@ -123,15 +35,6 @@ ortho_status Run(const std::vector<const DeviceTensor*>& xs, const std::vector<D
   const DeviceBuffer<char> workspace("workspace", bytes);
   return ortho_polar(&options, inputs.data(), outputs.data(), row_blocks, count, workspace.data(),
                      bytes, nullptr);
-}
-
-double RelativeError(const Values& ours, const Values& truth) {
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < truth.size(); ++i) {
-    difference += (ours[i] - truth[i]) * (ours[i] - truth[i]);
-    norm += truth[i] * truth[i];
-  }
-  return norm == 0 ? std::sqrt(difference) : std::sqrt(difference / norm);
 }
 
 // Half a unit in the last place of what the result is stored in.
@@ -369,11 +272,28 @@ void TestWords() {
         "%s", ortho_last_error());
 }
 
+// The table in docs/ops/polar.md: the worst of the shapes that it names.
+int PrintAccuracy() {
+  for (const double condition : {1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6}) {
+    double worst = 0;
+    for (const auto& [m, n] : {std::pair<int64_t, int64_t>{16, 144}, {64, 576}, {96, 96}}) {
+      DeviceTensor x("x", Dtype::kFloat32, {m, n}), out("out", Dtype::kFloat32, {m, n});
+      FillPlanted(x, m, n, condition, 1);
+      if (Run({&x}, {&out}, 8)) return 1;
+      const Values truth = Truth(ValuesOf(x, 0, m * n), m, n, 8);
+      worst = std::max(worst, RelativeError(ValuesOf(out, 0, m * n), truth));
+    }
+    std::printf("condition %.0e: %.0e\n", condition, worst);
+  }
+  return 0;
+}
+
 }  // namespace
 }  // namespace ortho::test
 
-int main() {
+int main(int argc, char** argv) {
   using namespace ortho::test;
+  if (argc == 2 && std::string(argv[1]) == "accuracy") return PrintAccuracy();
   return OnEverySchedule([] {
     TestContracts();
     TestLongRows();
