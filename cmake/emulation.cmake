@@ -39,10 +39,11 @@ target_compile_options(ortho_emulation PRIVATE -O2 -Wall -Wextra)
 target_link_libraries(ortho_emulation PUBLIC ${CMAKE_DL_LIBS})
 
 # How a kernel source is compiled: instrumented, but not linked with ThreadSanitizer's library. With other
-# sanitizers at work, the undefined one is what goes with it; it sees a kernel's local arrays too.
+# sanitizers at work, the undefined one is what goes with it, and sees a kernel's local arrays too.
 set(emulated_options -xc++ -O1 -g1 -Wall -Wextra -Wno-unknown-pragmas)
 if(ORTHO_SANITIZE)
-  list(APPEND emulated_options -fno-sanitize=all -fsanitize=undefined -fno-sanitize-recover=all)
+  list(APPEND emulated_options -fno-sanitize=all -fsanitize=undefined -fno-sanitize=alignment
+       -fno-sanitize-recover=all)
 endif()
 list(APPEND emulated_options -fsanitize=thread --param=tsan-instrument-func-entry-exit=0)
 

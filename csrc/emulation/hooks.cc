@@ -5,13 +5,16 @@
 using ortho::emulation::Access;
 using ortho::emulation::Touch;
 
-#define ORTHO_HOOK(name, bytes, access) \
-  void __tsan_##name(void* address) { Touch(address, bytes, access, __builtin_return_address(0)); }
-#define ORTHO_HOOKS(bytes)                                \
-  ORTHO_HOOK(read##bytes, bytes, Access::kRead)           \
-  ORTHO_HOOK(write##bytes, bytes, Access::kWrite)         \
-  ORTHO_HOOK(unaligned_read##bytes, bytes, Access::kRead) \
-  ORTHO_HOOK(unaligned_write##bytes, bytes, Access::kWrite)
+#define ORTHO_HOOK(name, bytes, access, alignment)                         \
+  void __tsan_##name##bytes(void* address) {                               \
+    Touch(address, bytes, access, __builtin_return_address(0), alignment); \
+  }
+// "unaligned" is what the compiler itself takes apart: a struct of floats, say.
+#define ORTHO_HOOKS(bytes)                            \
+  ORTHO_HOOK(read, bytes, Access::kRead, bytes)       \
+  ORTHO_HOOK(write, bytes, Access::kWrite, bytes)     \
+  ORTHO_HOOK(unaligned_read, bytes, Access::kRead, 1) \
+  ORTHO_HOOK(unaligned_write, bytes, Access::kWrite, 1)
 
 extern "C" {
 

@@ -116,11 +116,10 @@ void Region::SetValues(size_t offset, size_t bytes) {
               (bytes + kGranule - 1) / kGranule, value);
 }
 
-void Touch(const void* pointer, size_t bytes, Access access, const void* caller) {
+void Touch(const void* pointer, size_t bytes, Access access, const void* caller, size_t alignment) {
   const char* address = static_cast<const char*>(pointer);
   if (current == nullptr || (address >= current->stack && address < current->stack_end)) return;
-  const bool vector = bytes <= 16 && (bytes & (bytes - 1)) == 0;
-  if (vector && reinterpret_cast<uintptr_t>(address) % bytes != 0)
+  if (reinterpret_cast<uintptr_t>(address) % alignment != 0)
     Violate("misaligned " + What(access, bytes, caller));
 
   Region* region = RegionOf(address);

@@ -58,7 +58,8 @@ class Region {
 };
 
 // The current thread's access, made from the return address `caller`; a Violation if it may not.
-void Touch(const void* address, size_t bytes, Access access, const void* caller);
+void Touch(const void* address, size_t bytes, Access access, const void* caller,
+           size_t alignment = 1);
 
 // Where in a grid the accesses that follow are made.
 void SetPlace(uint32_t launch, uint32_t block);

@@ -68,7 +68,7 @@ void MultiplyHalves(const Lanes& lanes) {
 
 template <bool kTransposed>
 void LoadFour(uint32_t (&x)[4], const void* row, const char* what, Site site) {
-  Touch(row, 16, Access::kRead, __builtin_return_address(0));
+  Touch(row, 16, Access::kRead, __builtin_return_address(0), 16);
   Collective(what, kWholeWarp, site, row, x, [](const Lanes& lanes) {
     for (int matrix = 0; matrix < 4; ++matrix) {
       const void* const* rows = lanes.in + matrix * 8;
@@ -87,7 +87,7 @@ void CopyAsync16(void* shared, const void* global, int bytes) {
   if (reinterpret_cast<uintptr_t>(global) % 16 != 0)
     Violate("misaligned asynchronous copy at " + Text(caller));
   if (bytes > 0) Touch(global, static_cast<size_t>(bytes), Access::kRead, caller);
-  Touch(shared, 16, Access::kCopy, caller);
+  Touch(shared, 16, Access::kCopy, caller, 16);
   std::memset(shared, 0xFF, 16);
   current->uncommitted.push_back({shared, global, static_cast<size_t>(bytes), caller});
 }
