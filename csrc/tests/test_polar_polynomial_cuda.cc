@@ -119,21 +119,27 @@ void TestScales() {
       CHECK(ValuesOf(its, 0, 228) == ValuesOf(out, 0, 228), "2^%d changed a bit", exponent);
     }
   }
-  DeviceTensor x("x", Dtype::kFloat32, {6, 9}), out("out", Dtype::kFloat32, {6, 9});
+  DeviceTensor x("x", Dtype::kFloat32, {6, 90}), out("out", Dtype::kFloat32, {6, 90});
   x.FillRandom(5);
-  for (int64_t i = 0; i < 54; ++i) x.Set(i, std::scalbn(x.Value(i), -131));  // no normal number
+  for (int64_t i = 0; i < 540; ++i) x.Set(i, std::scalbn(x.Value(i), -131));  // no normal number
   CheckMatrix("subnormal", x, out, 8, kContract);
+  for (int64_t i = 0; i < 540; i += 59) {  // wherever the largest element is, it is found
+    x.FillRandom(5);
+    x.Set(i, 0x1p60);
+    CheckMatrix("outlier", x, out, 2, kContract);
+  }
 }
 
 void TestZerosAndNotFinite() {
-  constexpr int64_t kMatrices = 6, kEach = 20 * 30;
-  DeviceTensor x("x", Dtype::kFloat32, {kMatrices, 20, 30}),
-      out("out", Dtype::kFloat32, {kMatrices, 20, 30});
-  DeviceTensor alone("alone", Dtype::kFloat32, {20, 30}), its("its", Dtype::kFloat32, {20, 30});
+  constexpr int64_t kMatrices = 6, kColumns = 70, kEach = 20 * kColumns;
+  DeviceTensor x("x", Dtype::kFloat32, {kMatrices, 20, kColumns}),
+      out("out", Dtype::kFloat32, {kMatrices, 20, kColumns});
+  DeviceTensor alone("alone", Dtype::kFloat32, {20, kColumns}),
+      its("its", Dtype::kFloat32, {20, kColumns});
   alone.FillRandom(6);
   for (int64_t i = 0; i < x.elements(); ++i) x.Set(i, alone.Value(i % kEach));
   for (int64_t i = 0; i < kEach; ++i) x.Set(2 * kEach + i, 0);
-  for (int64_t i = 0; i < 30; ++i) x.Set(4 * kEach + 7 * 30 + i, 0);
+  for (int64_t i = 0; i < kColumns; ++i) x.Set(4 * kEach + 7 * kColumns + i, 0);
   x.Set(1 * kEach + 333, NAN);
   x.Set(5 * kEach + kEach - 1, -INFINITY);
   CHECK(Run({&x}, {&out}, 8) == ORTHO_OK, "%s", ortho_last_error());
@@ -150,7 +156,7 @@ void TestZerosAndNotFinite() {
   }
   CHECK(nans == 2 * kEach, "%d elements are NaN", nans);
   CHECK(zeros == kEach, "%d elements of the zero matrix are zero", zeros);
-  CHECK(zero_row == 30, "%d elements of the zero row are zero", zero_row);
+  CHECK(zero_row == kColumns, "%d elements of the zero row are zero", zero_row);
 }
 
 // One call of many shapes, dtypes and layouts: what each gives alone, in one launch a size class.
