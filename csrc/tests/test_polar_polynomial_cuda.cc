@@ -73,13 +73,11 @@ void TestContracts() {
     }
 }
 
-// Long rows, nearly parallel: errors of the long sums that all point one way, but not equally far,
-// would look like the small singular values.
+// 25000 sums rounded towards zero, one on top of the other, would lose 3e-4 of the norm.
 void TestLongRows() {
-  DeviceTensor x("x", Dtype::kFloat32, {5, 40000}), out("out", Dtype::kFloat32, {5, 40000});
-  for (int64_t i = 0; i < x.elements(); ++i)
-    x.Set(i, 1 + 0.1 * (i % 40000 % 7) + 0.07 * (i / 40000 == i % 5));
-  CheckMatrix("long rows", x, out, 8, kContract);
+  DeviceTensor x("x", Dtype::kFloat32, {1, 400000}), out("out", Dtype::kFloat32, {1, 400000});
+  for (int64_t i = 0; i < x.elements(); ++i) x.Set(i, 1 + 0.1 * (i % 7));
+  CheckMatrix("long rows", x, out, 1, kContract);
 }
 
 void TestSteps() {
