@@ -18,8 +18,8 @@ ortho_status PolynomialLimit(const char* op, int device, int* side);
 ortho_status PolynomialPolar(const char* op, const ortho_polar_options& options, int device,
                              std::vector<PolarProblem> problems, void* stream);
 
-// Whether a matrix with this many rows and columns needs an iterate of its own, for these options,
-// when `out` is no float32 matrix.
+// Whether a matrix lies in memory in between, where `out` is float32 or else in an iterate of its
+// own.
 bool PolynomialIterates(const ortho_polar_options& options);
 
 }  // namespace ortho::cuda
