@@ -57,31 +57,56 @@ __device__ void Fill(const PackedMatrix& out, float value) {
   });
 }
 
+// Where this lane's elements of the tile at (row, column) of x lie, and which of them x has. Those
+// that it has not are given the place of the last one that it has: so they can be read without a
+// branch, as anything.
+struct TileOffsets {
+  int32_t rows[2], columns[4];
+  bool has_row[2], has_column[4];
+
+  __device__ __forceinline__ TileOffsets(const PackedMatrix& x, int row, int column) {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const int i = row + TileRow(lane, 2 * r);
+      rows[r] = Offset(x.rows, min(i, x.m - 1));
+      has_row[r] = i < x.m;
+    }
+#pragma unroll
+    for (int c = 0; c < 4; ++c) {
+      const int j = column + TileColumn(lane, c % 2 + c / 2 * 4);
+      columns[c] = Offset(x.columns, min(j, x.n - 1));
+      has_column[c] = j < x.n;
+    }
+  }
+  __device__ __forceinline__ int32_t operator[](int e) const {
+    return rows[e / 2 % 2] + columns[e % 2 + e / 4 * 2];
+  }
+  __device__ __forceinline__ bool Has(int e) const {
+    return has_row[e / 2 % 2] && has_column[e % 2 + e / 4 * 2];
+  }
+};
+
 // This lane's elements of the tile at (row, column) of x 2^-exponent; zeros outside.
 __device__ __forceinline__ void Gather(const PackedMatrix& x, int exponent, int row, int column,
                                        float (&values)[8]) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const TileOffsets offsets(x, row, column);
   WithType(x, [&](const auto* data) {
 #pragma unroll
     for (int e = 0; e < 8; ++e) {
-      const int i = row + TileRow(lane, e), j = column + TileColumn(lane, e);
-      values[e] = i < x.m && j < x.n
-                      ? Scale(Load(data + Offset(x.rows, i) + Offset(x.columns, j)), -exponent)
-                      : 0.0f;
+      const float value = Scale(Load(data + offsets[e]), -exponent);
+      values[e] = offsets.Has(e) ? value : 0.0f;
     }
   });
 }
 
 __device__ __forceinline__ void Scatter(const float (&values)[8], const PackedMatrix& out, int row,
                                         int column) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const TileOffsets offsets(out, row, column);
   WithType(out, [&](auto* to) {
 #pragma unroll
-    for (int e = 0; e < 8; ++e) {
-      const int i = row + TileRow(lane, e), j = column + TileColumn(lane, e);
-      if (i < out.m && j < out.n)
-        Store(values[e], to + Offset(out.rows, i) + Offset(out.columns, j));
-    }
+    for (int e = 0; e < 8; ++e)
+      if (offsets.Has(e)) Store(values[e], to + offsets[e]);
   });
 }
 

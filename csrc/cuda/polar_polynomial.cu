@@ -189,7 +189,7 @@ __device__ void Apply(const Place<kSide>& place, const PackedMatrix& x, int expo
 }
 
 template <int kSide>
-__global__ void __launch_bounds__(Shape<kSide>::kThreads)
+__global__ void __launch_bounds__(Shape<kSide>::kThreads, Shape<kSide>::kResident)
     PolynomialKernel(ORTHO_GRID_CONSTANT(PolarTable) table) {
   ORTHO_DYNAMIC_SHARED(uint32_t, shared);
   const Place<kSide> place(shared);

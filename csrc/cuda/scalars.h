@@ -24,6 +24,9 @@ __device__ __forceinline__ int32_t Offset(const PackedAxis& axis, int32_t i) {
 // body(T*) to the elements of x.
 template <typename Body>
 __device__ __forceinline__ void WithType(const PackedMatrix& x, Body body) {
+#if defined(__CUDA_ARCH__)
+  __builtin_assume(__isGlobal(x.data));  // or else it would be loaded from as if it might be shared
+#endif
   switch (x.dtype) {
     case Dtype::kFloat16:
       return body(static_cast<__half*>(x.data));

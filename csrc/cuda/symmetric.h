@@ -14,6 +14,7 @@ struct Shape {
   static constexpr int kSplit = kSide == 2 || kSide == 4 ? 2 : 1;  // warps to a row of tiles
   static constexpr int kWarps = kSide * kSplit;
   static constexpr int kThreads = kWarps * 32;
+  static constexpr int kResident = kSide <= 4 ? 2 : 1;  // blocks on a multiprocessor, at least
   static constexpr int kOwned = (kSide / 2 + kSplit) / kSplit;  // tiles, at most
   static constexpr int kMatrixWords = kSide * kSide * kTileWords;
   static constexpr int kSharedBytes = 3 * kMatrixWords * 4;
