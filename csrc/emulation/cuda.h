@@ -108,5 +108,4 @@ inline double __hiloint2double(int high, int low) {
 inline uint32_t __umulhi(uint32_t a, uint32_t b) {
   return static_cast<uint32_t>(uint64_t{a} * b >> 32);
 }
-using std::max;
-using std::min;
+using std::max, std::min;

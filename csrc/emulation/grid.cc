@@ -24,6 +24,8 @@ struct Meeting {
   uint64_t round = 0;
   std::vector<Thread*> arrived;
   Lanes lanes{};
+
+  void EndRound() { arrived.clear(), ++round; }
 };
 
 namespace {
@@ -50,18 +52,10 @@ struct Running {
   std::string violation;
 };
 
-[[noreturn]] void SuspendForGood() {
-  for (;;) current->fiber.Suspend();
-}
-
 void RunThread() {
   running->body(running->parameters);
   current->done = true;
-  SuspendForGood();
-}
-
-bool CanGoOn(const Thread& thread) {
-  return !thread.done && (thread.waiting == nullptr || thread.waiting->round != thread.round);
+  for (;;) current->fiber.Suspend();
 }
 
 // Whatever any of them did happened before whatever any of them does next.
@@ -87,11 +81,6 @@ bool Arrive(Meeting& meeting, const char* what, Site site, int expected) {
   }
   meeting.arrived.push_back(current);
   return static_cast<int>(meeting.arrived.size()) == expected;
-}
-
-void EndRound(Meeting& meeting) {
-  meeting.arrived.clear();
-  ++meeting.round;
 }
 
 void AwaitRound(const Meeting& meeting) {
@@ -149,7 +138,8 @@ void RunBlock(std::mt19937& random) {
     progress = false;
     if (schedule.order == Order::kRandom) std::shuffle(order.begin(), order.end(), random);
     for (Thread* thread : order) {
-      if (!CanGoOn(*thread)) continue;
+      const bool waits = thread->waiting != nullptr && thread->waiting->round == thread->round;
+      if (thread->done || waits) continue;
       progress = true;
       current = thread;
       thread->fiber.Resume();
@@ -204,7 +194,7 @@ void Barrier(const char* what, Site site) {
   const auto threads = static_cast<int>(running->threads.size());
   if (!Arrive(barrier, what, site, threads)) return AwaitRound(barrier);
   OrderAccesses(barrier.arrived);
-  EndRound(barrier);
+  barrier.EndRound();
 }
 
 void Collective(const char* what, uint32_t mask, Site site, const void* in, void* out,
@@ -221,7 +211,7 @@ void Collective(const char* what, uint32_t mask, Site site, const void* in, void
   if (!last) return AwaitRound(meeting);
   if (compute) compute(meeting.lanes);
   if (orders) OrderAccesses(meeting.arrived);
-  EndRound(meeting);
+  meeting.EndRound();
 }
 
 void Shuffle(const char* what, uint32_t mask, Site site, const void* value, void* result,
@@ -259,7 +249,7 @@ void Violate(const std::string& what) {
   if (current == nullptr) throw Violation(what);
   running->violation = "block " + std::to_string(running->block) + " thread " +
                        std::to_string(current->id) + ": " + what;
-  SuspendForGood();
+  for (;;) current->fiber.Suspend();
 }
 
 std::string Text(Site site) {
