@@ -1,7 +1,12 @@
 # ortho_emulated: the CUDA kernels compiled by the C++ compiler for csrc/emulation, and above them the
 # ops as they are where CUDA was built. Left out, with `emulation_missing` saying why, where it cannot be.
 set(emulation_missing "")
-find_path(cuda_headers cuda_fp16.h HINTS ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda PATH_SUFFIXES include)
+find_program(nvcc nvcc NO_CACHE HINTS ENV CUDA_HOME ENV CUDA_PATH PATH_SUFFIXES bin)
+if(nvcc)
+  file(REAL_PATH ${nvcc} nvcc)
+  cmake_path(GET nvcc PARENT_PATH nvcc)
+endif()
+find_path(cuda_headers cuda_fp16.h HINTS ENV CUDA_HOME ENV CUDA_PATH ${nvcc}/.. /usr/local/cuda PATH_SUFFIXES include)
 if(NOT cuda_headers)
   set(emulation_missing "needs the CUDA toolkit's headers: set CUDA_HOME")
 elseif(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

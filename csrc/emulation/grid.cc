@@ -220,13 +220,15 @@ void Shuffle(const char* what, uint32_t mask, Site site, const void* value, void
     const void* value;
     size_t bytes;
     int from;
-  } const wish{value, bytes, from};
+    Site site;
+  } const wish{value, bytes, from, site};
   Collective(what, mask, site, &wish, result, [](const Lanes& lanes) {
     for (int lane = 0; lane < 32; ++lane) {
       if (!lanes.Has(lane)) continue;
       const auto& wish = *static_cast<const Wish*>(lanes.in[lane]);
       if (!lanes.Has(wish.from))
-        Violate("a shuffle from lane " + std::to_string(wish.from) + ", which does not take part");
+        Violate("shuffle at " + Text(wish.site) + " from lane " + std::to_string(wish.from) +
+                ", which does not take part");
       std::memcpy(lanes.out[lane], static_cast<const Wish*>(lanes.in[wish.from])->value,
                   wish.bytes);
     }
