@@ -86,8 +86,8 @@ def first_complaint() -> str:
 
 
 def main(table: Path) -> int:
+    shutil.rmtree(WORK, ignore_errors=True)  # its objects may be a mutant's
     source = WORK / "source"
-    shutil.rmtree(source, ignore_errors=True)
     source.mkdir(parents=True)
     for name in ("csrc", "cmake"):
         shutil.copytree(ROOT / name, source / name)
