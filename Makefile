@@ -30,7 +30,7 @@ SETUP_FILES := pyproject.toml setup.py requirements/constraints.txt
 BUILD_FILES := CMakeLists.txt $(wildcard cmake/*) $(filter-out csrc/tests/%,$(CXX_FILES))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ctest asan lint format bench bench-products dist clean
+.PHONY: help demo test ctest asan mutate-cuda lint format bench bench-products dist clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -53,6 +53,9 @@ asan: $(READY) ## the C and C++ tests under AddressSanitizer and UndefinedBehavi
 	cmake --preset asan
 	cmake --build --preset asan
 	ctest --preset asan
+
+mutate-cuda: $(READY) ## break the CUDA kernels one way after the other, and see which test notices
+	$(RUN) csrc/tests/mutate.py docs/mutants.md
 
 lint: $(READY) ## ruff, mypy --strict, clang-format, compiler warnings as errors
 	ruff check .

@@ -42,18 +42,13 @@ ortho_status CheckNorms(const ortho_tensor& x, const ortho_tensor& out) {
   return ORTHO_OK;
 }
 
-ortho_status Norm(const ortho_tensor& x, const ortho_tensor& out, void* stream) {
+ortho_status Norm(const ortho_tensor& x, const ortho_tensor& out, [[maybe_unused]] void* stream) {
   if (ortho_status status = CheckTensor(kOp, "x", x)) return status;
   if (ortho_status status = CheckNorms(x, out)) return status;
   if (x.device_type == ORTHO_DEVICE_CUDA) {
+    if (ortho_status status = CheckCudaBuilt(kOp, "x", x)) return status;
 #if defined(ORTHO_WITH_CUDA)
     return cuda::FrobeniusNorm(x, out, stream);
-#else
-    (void)stream;
-    return Fail(ORTHO_RUNTIME_ERROR,
-                "%s: x is on %s, but this build has no CUDA kernels: install from source with nvcc "
-                "on PATH and ORTHO_CUDA=1",
-                kOp, DeviceName(x).c_str());
 #endif
   }
   if (x.device_type != ORTHO_DEVICE_CPU)

@@ -37,7 +37,7 @@ ortho_status CheckPolarOptions(const char* op, const ortho_polar_options& option
 }
 
 ortho_status CheckInput(const char* op, ArgumentName name, const ortho_tensor& x, int64_t i,
-                        int64_t row_blocks) {
+                        int64_t row_blocks, bool has_cuda_kernels) {
   if (ortho_status status = CheckTensor(op, name, x)) return status;
   if (row_blocks < 0)
     return Fail(ORTHO_VALUE_ERROR, "%s: row_blocks[%lld] must be >= 0, got %lld", op,
@@ -46,6 +46,7 @@ ortho_status CheckInput(const char* op, ArgumentName name, const ortho_tensor& x
     return Fail(ORTHO_VALUE_ERROR,
                 "%s: %s must have a first dimension divisible by %lld row blocks, got shape %s", op,
                 name.Text().c_str(), static_cast<long long>(row_blocks), ShapeText(x).c_str());
+  if (x.device_type == ORTHO_DEVICE_CUDA && has_cuda_kernels) return CheckCudaBuilt(op, name, x);
   if (x.device_type != ORTHO_DEVICE_CPU)
     return Fail(ORTHO_RUNTIME_ERROR, "%s: %s must be on cpu for the native kernels, got %s", op,
                 name.Text().c_str(), DeviceName(x).c_str());

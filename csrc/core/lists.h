@@ -10,9 +10,10 @@ namespace ortho {
 // The options of a polar factor, whatever op asks for one.
 ortho_status CheckPolarOptions(const char* op, const ortho_polar_options& options);
 
-// The i-th input, called `name`: a tensor that can be read as matrices by `row_blocks`, on the CPU.
+// The i-th input, called `name`: a tensor that can be read as matrices by `row_blocks`, on the CPU
+// or, for ops that have CUDA kernels and in builds that have any, on a GPU.
 ortho_status CheckInput(const char* op, ArgumentName name, const ortho_tensor& x, int64_t i,
-                        int64_t row_blocks);
+                        int64_t row_blocks, bool has_cuda_kernels = false);
 
 // The i-th tensor of the argument `list`.
 struct ListEntry {

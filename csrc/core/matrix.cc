@@ -126,6 +126,18 @@ ortho_status CheckTensor(const char* op, ArgumentName name, const ortho_tensor& 
   return ORTHO_OK;
 }
 
+ortho_status CheckCudaBuilt(const char* op, ArgumentName name, const ortho_tensor& x) {
+#if defined(ORTHO_WITH_CUDA)
+  (void)op, (void)name, (void)x;
+  return ORTHO_OK;
+#else
+  return Fail(ORTHO_RUNTIME_ERROR,
+              "%s: %s is on %s, but this build has no CUDA kernels: install from source with nvcc "
+              "on PATH and ORTHO_CUDA=1",
+              op, name.Text().c_str(), DeviceName(x).c_str());
+#endif
+}
+
 ortho_status CheckOutput(const char* op, ArgumentName name, ArgumentName like,
                          const ortho_tensor& out, const ortho_tensor& x) {
   if (out.ndim != x.ndim || !std::equal(x.shape, x.shape + x.ndim, out.shape))

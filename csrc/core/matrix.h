@@ -77,6 +77,9 @@ class Matrices {
 // elements, a size that fits. `op` and `name` are for the words.
 ortho_status CheckTensor(const char* op, ArgumentName name, const ortho_tensor& tensor);
 
+// That this build has kernels for x, which is on a GPU.
+ortho_status CheckCudaBuilt(const char* op, ArgumentName name, const ortho_tensor& x);
+
 // What is asked of an output beside its input: same shape, dtype and device; writable; no overlap
 // with itself, nor with x unless it is the very same view.
 ortho_status CheckOutput(const char* op, ArgumentName name, ArgumentName like,

@@ -5,36 +5,19 @@
 
 #include "core/lists.h"
 #include "core/matrix.h"
+#include "core/polar_call.h"
 #include "core/status.h"
 #include "core/words.h"
 #include "cpu/isa.h"
+#if defined(ORTHO_WITH_CUDA)
+#include "core/polar_cuda.h"
+#endif
 
 namespace ortho {
 namespace {
 
-// One call, two faces: `polar` of one tensor, `polar_foreach` of a list. They differ in the words
-// only.
-struct Call {
-  const ortho_polar_options& options;
-  const ortho_tensor* inputs;
-  const int64_t* row_blocks;
-  int64_t count;
-
-  bool many() const { return row_blocks != nullptr || count != 1; }
-  const char* op() const { return many() ? "polar_foreach" : "polar"; }
-  ArgumentName InputName(int64_t i) const {
-    return many() ? ArgumentName("tensors", i) : ArgumentName("x");
-  }
-  ArgumentName OutputName(int64_t i) const {
-    return many() ? ArgumentName("out", i) : ArgumentName("out");
-  }
-  int64_t RowBlocks(int64_t i) const {
-    return row_blocks ? row_blocks[i] : int64_t{ORTHO_VIEW_BATCH};
-  }
-};
-
 // No output may touch another tensor of the call.
-ortho_status CheckDisjoint(const Call& call, const ortho_tensor* outputs) {
+ortho_status CheckDisjoint(const PolarCall& call, const ortho_tensor* outputs) {
   std::vector<ListEntry> entries;
   entries.reserve(static_cast<size_t>(2 * call.count));
   for (int64_t i = 0; i < call.count; ++i) {
@@ -46,7 +29,7 @@ ortho_status CheckDisjoint(const Call& call, const ortho_tensor* outputs) {
   return ortho::CheckDisjoint(call.op(), std::move(entries));
 }
 
-ortho_status Kernels(const Call& call, const cpu::KernelTable** table) {
+ortho_status Kernels(const PolarCall& call, const cpu::KernelTable** table) {
   const char* reason = nullptr;
   *table = cpu::ActiveKernels(&reason);
   if (*table == nullptr) return Fail(ORTHO_RUNTIME_ERROR, "%s: %s", call.op(), reason);
@@ -54,7 +37,7 @@ ortho_status Kernels(const Call& call, const cpu::KernelTable** table) {
 }
 
 // Inputs and outputs as pairs of matrices; without outputs, an input stands for its own.
-std::vector<cpu::PolarPair> Pairs(const Call& call, const ortho_tensor* outputs) {
+std::vector<cpu::PolarPair> Pairs(const PolarCall& call, const ortho_tensor* outputs) {
   std::vector<cpu::PolarPair> pairs;
   pairs.reserve(static_cast<size_t>(call.count));
   for (int64_t i = 0; i < call.count; ++i) {
@@ -65,20 +48,32 @@ std::vector<cpu::PolarPair> Pairs(const Call& call, const ortho_tensor* outputs)
   return pairs;
 }
 
-ortho_status CheckCall(const Call& call) {
+ortho_status CheckCall(const PolarCall& call) {
   if (call.count < 0 || (call.count > 0 && call.inputs == nullptr))
     return Fail(ORTHO_VALUE_ERROR, "%s: tensors must be a list, got %lld at %p", call.op(),
                 static_cast<long long>(call.count), static_cast<const void*>(call.inputs));
   if (ortho_status status = CheckPolarOptions(call.op(), call.options)) return status;
   for (int64_t i = 0; i < call.count; ++i)
     if (ortho_status status =
-            CheckInput(call.op(), call.InputName(i), call.inputs[i], i, call.RowBlocks(i)))
+            CheckInput(call.op(), call.InputName(i), call.inputs[i], i, call.RowBlocks(i), true))
       return status;
+  for (int64_t i = 1; i < call.count; ++i)
+    if (call.inputs[i].device_type != call.inputs[0].device_type ||
+        call.inputs[i].device_id != call.inputs[0].device_id)
+      return Fail(ORTHO_VALUE_ERROR, "%s: %s must be on %s like %s, got %s", call.op(),
+                  call.InputName(i).Text().c_str(), DeviceName(call.inputs[0]).c_str(),
+                  call.InputName(0).Text().c_str(), DeviceName(call.inputs[i]).c_str());
   return ORTHO_OK;
 }
 
-ortho_status Polar(const Call& call, const ortho_tensor* outputs, void* workspace,
-                   size_t workspace_bytes) {
+#if defined(ORTHO_WITH_CUDA)
+bool OnCuda(const PolarCall& call) {
+  return call.count > 0 && call.inputs[0].device_type == ORTHO_DEVICE_CUDA;
+}
+#endif
+
+ortho_status Polar(const PolarCall& call, const ortho_tensor* outputs, void* workspace,
+                   size_t workspace_bytes, [[maybe_unused]] void* stream) {
   if (ortho_status status = CheckCall(call)) return status;
   if (call.count > 0 && outputs == nullptr)
     return Fail(ORTHO_VALUE_ERROR, "%s: out must be given, got a null pointer", call.op());
@@ -88,6 +83,9 @@ ortho_status Polar(const Call& call, const ortho_tensor* outputs, void* workspac
       return status;
   if (call.count > 1)
     if (ortho_status status = CheckDisjoint(call, outputs)) return status;
+#if defined(ORTHO_WITH_CUDA)
+  if (OnCuda(call)) return CudaPolar(call, outputs, workspace, workspace_bytes, stream);
+#endif
   const cpu::KernelTable* table;
   if (ortho_status status = Kernels(call, &table)) return status;
   const std::vector<cpu::PolarPair> pairs = Pairs(call, outputs);
@@ -99,7 +97,7 @@ ortho_status Polar(const Call& call, const ortho_tensor* outputs, void* workspac
 
 // Nothing throws through the ABI: what can still be thrown below is the want of memory or threads.
 template <typename Body>
-ortho_status Guarded(const Call& call, const Body& body) {
+ortho_status Guarded(const PolarCall& call, const Body& body) {
   try {
     return body();
   } catch (const std::exception& error) {
@@ -113,9 +111,12 @@ ortho_status Guarded(const Call& call, const Body& body) {
 extern "C" ortho_status ortho_polar_workspace(const ortho_polar_options* options,
                                               const ortho_tensor* inputs, const int64_t* row_blocks,
                                               int64_t count, size_t* bytes) {
-  const ortho::Call call{*options, inputs, row_blocks, count};
+  const ortho::PolarCall call{*options, inputs, row_blocks, count};
   return ortho::Guarded(call, [&]() -> ortho_status {
     if (ortho_status status = ortho::CheckCall(call)) return status;
+#if defined(ORTHO_WITH_CUDA)
+    if (ortho::OnCuda(call)) return ortho::CudaPolarWorkspace(call, bytes);
+#endif
     const ortho::cpu::KernelTable* table;
     if (ortho_status status = ortho::Kernels(call, &table)) return status;
     *bytes = ortho::cpu::PolarWorkspace(*table, call.options, ortho::Pairs(call, nullptr));
@@ -126,8 +127,8 @@ extern "C" ortho_status ortho_polar_workspace(const ortho_polar_options* options
 extern "C" ortho_status ortho_polar(const ortho_polar_options* options, const ortho_tensor* inputs,
                                     const ortho_tensor* outputs, const int64_t* row_blocks,
                                     int64_t count, void* workspace, size_t workspace_bytes,
-                                    void* /*stream*/) {
-  const ortho::Call call{*options, inputs, row_blocks, count};
-  return ortho::Guarded(call,
-                        [&] { return ortho::Polar(call, outputs, workspace, workspace_bytes); });
+                                    void* stream) {
+  const ortho::PolarCall call{*options, inputs, row_blocks, count};
+  return ortho::Guarded(
+      call, [&] { return ortho::Polar(call, outputs, workspace, workspace_bytes, stream); });
 }

@@ -31,6 +31,7 @@ class DeviceGuard {
 
 inline ortho_status Check(const char* op, cudaError_t error) {
   if (error == cudaSuccess) return ORTHO_OK;
+  cudaGetLastError();  // it is reported here: the next call must not meet it again
   if (error == cudaErrorNoKernelImageForDevice)
     return Fail(ORTHO_RUNTIME_ERROR, "%s: the GPU must be one of %s, which this build was made for",
                 op, ortho_cuda_archs());

@@ -15,9 +15,6 @@
 //
 // Bound by one multiprocessor's share of the memory bandwidth for each matrix (float64: read twice,
 // the second time mostly from L2): a batch fills the card, a single large matrix does not.
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
 #include <cfloat>
 #include <climits>
 #include <cmath>
@@ -81,7 +78,7 @@ __device__ void ForThisThread(const Matrices& x, const T* matrix, Visit visit) {
 // Combines one value per thread as a fixed tree, and hands the result to every thread.
 template <typename Combine>
 __device__ double AcrossBlock(double value, Combine combine) {
-  __shared__ double shared[kThreads];
+  ORTHO_SHARED_ARRAY(double, shared, kThreads);
   __syncthreads();  // the previous result has been read by everyone
   shared[threadIdx.x] = value;
   for (unsigned half = kThreads / 2; half > 0; half /= 2) {
@@ -171,13 +168,13 @@ ortho_status FrobeniusNorm(const ortho_tensor& tensor, const ortho_tensor& out, 
   const dim3 grid(static_cast<unsigned>(x.batch < INT_MAX ? x.batch : INT_MAX)), block(kThreads);
   const auto cuda_stream = static_cast<cudaStream_t>(stream);
   if (tensor.dtype.bits == 64)
-    ORTHO_LAUNCH(FrobeniusNormKernel<double>, grid, block, cuda_stream, x);
+    ORTHO_LAUNCH(FrobeniusNormKernel<double>, grid, block, 0, cuda_stream, x);
   else if (tensor.dtype.bits == 32)
-    ORTHO_LAUNCH(FrobeniusNormKernel<float>, grid, block, cuda_stream, x);
+    ORTHO_LAUNCH(FrobeniusNormKernel<float>, grid, block, 0, cuda_stream, x);
   else if (tensor.dtype.code == ORTHO_DTYPE_BFLOAT)
-    ORTHO_LAUNCH(FrobeniusNormKernel<__nv_bfloat16>, grid, block, cuda_stream, x);
+    ORTHO_LAUNCH(FrobeniusNormKernel<__nv_bfloat16>, grid, block, 0, cuda_stream, x);
   else
-    ORTHO_LAUNCH(FrobeniusNormKernel<__half>, grid, block, cuda_stream, x);
+    ORTHO_LAUNCH(FrobeniusNormKernel<__half>, grid, block, 0, cuda_stream, x);
   return Check(kOp, cudaGetLastError());
 }
 

@@ -52,5 +52,15 @@ int main(void) {
   if (ortho_polar_workspace(&options, &x, NULL, 1, &bytes) != ORTHO_VALUE_ERROR ||
       strstr(ortho_last_error(), "must have at least 2 dimensions") == NULL)
     return fail("a vector was not refused in words");
+
+  /* So does a GPU's tensor where there are no kernels for it, with how to get them. */
+  x.ndim = 2;
+  x.device_type = ORTHO_DEVICE_CUDA;
+  if (ortho_cuda_archs()[0] == '\0' &&
+      (ortho_polar_workspace(&options, &x, NULL, 1, &bytes) != ORTHO_RUNTIME_ERROR ||
+       strcmp(ortho_last_error(),
+              "polar: x is on cuda:0, but this build has no CUDA kernels: install from source with "
+              "nvcc on PATH and ORTHO_CUDA=1") != 0))
+    return fail("a GPU's tensor was not refused in words");
   return 0;
 }
