@@ -33,6 +33,7 @@ every_info = pytest.mark.parametrize("info", INFOS, ids=lambda info: info.name)
 # torch.optim.Muon's names for what are options of polar_foreach here. Not its eps: ours is safe at
 # zero without one.
 _MUON = {"ns_steps": "steps", "ns_coefficients": "coefficients", "adjust_lr_fn": "scale"}
+_SCALES = {"original": "muon", "spectral_unclamped": "spectral"}  # names that differ
 
 
 def translated(info: OptimizerInfo, keywords: dict[str, Any]) -> dict[str, Any]:
@@ -41,6 +42,8 @@ def translated(info: OptimizerInfo, keywords: dict[str, Any]) -> dict[str, Any]:
     if info.name != "Muon":
         return keywords
     keywords = {_MUON.get(name, name): value for name, value in keywords.items()}
+    if "scale" in keywords:
+        keywords["scale"] = _SCALES.get(keywords["scale"], keywords["scale"])
     if "coefficients" in keywords:
         keywords["coefficients"] = [keywords["coefficients"]]
         keywords.setdefault("steps", 5)

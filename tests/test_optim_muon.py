@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import optim_cases as cases
 import pytest
@@ -38,7 +39,20 @@ def orthogonalized_by_ours(grad, coefficients, steps, eps):
     return ok.polar(grad, "newton_schulz", coefficients=[coefficients], steps=steps)
 
 
-@pytest.mark.parametrize("rule", ["original", "match_rms_adamw"])
+# torch's name of each rule; a torch from before a rule leaves it out.
+RULES = {"original": "muon", "match_rms_adamw": "match_rms_adamw", "spectral_unclamped": "spectral"}
+
+
+def torch_muon(params, **arguments):
+    try:
+        return torch.optim.Muon(params, **arguments)
+    except ValueError as error:
+        if "is not supported" not in str(error):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_everything_but_the_polynomial_is_torchs_own(rule, nesterov, monkeypatch):
     """Momentum, Nesterov, decay, rate and its adjustment, by the same polynomial, in float64."""
@@ -46,9 +60,8 @@ def test_everything_but_the_polynomial_is_torchs_own(rule, nesterov, monkeypatch
     monkeypatch.setattr(module, orthogonalized_by_ours)
     arguments = {"lr": 0.02, "weight_decay": 0.1, "momentum": 0.9, "nesterov": nesterov}
     ours, theirs = make_params(torch.float64), make_params(torch.float64)
-    scale = "muon" if rule == "original" else rule
-    a = run(Muon(ours, **arguments, scale=scale), ours, torch.float64, range(50))
-    their = torch.optim.Muon(theirs, **arguments, adjust_lr_fn=rule)
+    their = torch_muon(theirs, **arguments, adjust_lr_fn=rule)
+    a = run(Muon(ours, **arguments, scale=RULES[rule]), ours, torch.float64, range(50))
     b = run(their, theirs, torch.float64, range(50))
     # The polynomial runs in float32, where inputs that differ by float64's rounding may differ by
     # an ulp; keller_jordan magnifies it by 3.4445 a step at most.
@@ -195,3 +208,34 @@ def test_clipping_acts_on_the_updates():
     optimizer.step()
     moved = torch.cat([p.detach().flatten(), bias.detach()]).norm()
     assert float(moved) == pytest.approx(0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "word"),
+    [
+        ({}, {}, None),
+        ({"adjust_lr_fn": "original"}, {}, None),
+        ({"ns_steps": 7}, {}, "ns_steps=7"),
+        ({"ns_steps": 7}, {"steps": 7}, None),
+        ({}, {"steps": 7}, "ns_steps=5"),
+        ({"ns_coefficients": (2.0, -1.5, 0.5)}, {}, "ns_coefficients=(2.0, -1.5, 0.5)"),
+        (
+            {"ns_coefficients": (2.0, -1.5, 0.5)},
+            {"coefficients": [(2.0, -1.5, 0.5)], "steps": 5},
+            None,
+        ),
+        ({"adjust_lr_fn": "match_rms_adamw"}, {}, "adjust_lr_fn='match_rms_adamw'"),
+        ({"adjust_lr_fn": "match_rms_adamw"}, {"scale": "match_rms_adamw"}, None),
+        ({"adjust_lr_fn": "spectral_unclamped"}, {"scale": "spectral"}, None),
+        ({}, {"scale": 0.5}, "adjust_lr_fn=None"),
+    ],
+)
+def test_a_checkpoint_of_torchs_that_was_made_otherwise_is_warned_of(theirs, ours, word):
+    params = make_params(torch.float32)
+    saved = torch_muon(params, **theirs)
+    run(saved, params, torch.float32, range(2))
+    optimizer = Muon(make_params(torch.float32), **ours)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        optimizer.load_state_dict(saved.state_dict())
+    assert [word in str(one.message) for one in caught] == ([True] if word else [])
