@@ -63,6 +63,25 @@ def test_many_softmax_heads(target: Target, rng: Rng, dtype: torch.dtype) -> Non
         torch.testing.assert_close(ranks, torch.full_like(ranks, 9), atol=0.1, rtol=0)
 
 
+@pytest.mark.parametrize("seed", [114, 155, 1089, 1463, 1845, 4660, 5011, 5223])
+def test_rows_of_all_sizes(target: Target, seed: int) -> None:
+    """Several null directions between 1e-7 and 1e-30: the inverse of the Gram matrix spans more
+    than float64 has digits, and what it makes of a block of vectors is nearly dependent.
+    """
+    rng = np.random.default_rng(seed)
+    m = int(rng.integers(9, 20))
+    n = m + int(rng.integers(0, 10))
+    span = rng.choice([9, 18, 30])
+    rows = rng.normal(size=(m, n)) * 10.0 ** -rng.uniform(0, span, (m, 1))
+    x = torch.tensor(rows, dtype=torch.float32)
+    left, sigma, right = np.linalg.svd(x.numpy().astype(float), full_matrices=False)
+    cut = 4 * 2.0**-23 * sigma[0]
+    assert not ((sigma > cut / 2) & (sigma < cut * 2)).any()  # there, either way would do
+    expected = (left * (sigma > cut)) @ right
+    for method in filter(target.serves, ("exact",)):
+        assert relative_error(target.polar(x, method), expected) <= 1e-3
+
+
 @pytest.mark.parametrize("length", [1, 7, 1000])
 def test_wide_product_does_not_cancel(rng: Rng, length: int) -> None:
     """Sums that cancel down to one rounding of their terms, against rational arithmetic."""

@@ -3,17 +3,20 @@
 namespace ortho::cpu {
 namespace {
 
-// Gram-Schmidt on the rows of a, twice. lengths[i] becomes the length of row i, less what lies
-// along the rows before it.
+// Gram-Schmidt on the rows of a. lengths[i] becomes the length of row i, less what lies along the
+// rows before it. Taking that away leaves rounding of its own size along them, which is much where
+// little else remains: each row goes through again until it keeps half of its length.
 void Orthonormalize(const Kernels<double>& k, int64_t rows, int64_t n, double* a, double* lengths) {
+  constexpr int kMostPasses = 8;
   for (int64_t i = 0; i < rows; ++i) {
     double* row = a + i * n;
     lengths[i] = 1;
-    for (int pass = 0; pass < 3; ++pass) {  // the last only normalizes
+    for (int pass = 0;; ++pass) {
       const double length = std::sqrt(k.dot(n, row, row));
       lengths[i] *= length;
       k.combine(n, 1 / length, row, 0.0, nullptr, row);
-      for (int64_t j = 0; j < i && pass < 2; ++j)
+      if (pass == kMostPasses || (pass > 0 && length > 0.5)) break;
+      for (int64_t j = 0; j < i; ++j)
         k.combine(n, 1.0, row, -k.dot(n, a + j * n, row), a + j * n, row);
     }
   }
