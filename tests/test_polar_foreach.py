@@ -26,10 +26,6 @@ def model(rng: Rng) -> list[Tensor]:
     return [gaussian(rng, *shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
 
 
-def flat_truth(x: Tensor) -> np.ndarray:
-    return truth(x.flatten(1)).reshape(x.shape)
-
-
 def flat_error(out: Tensor, x: Tensor) -> float:
     assert out.shape == x.shape
     assert out.dtype == x.dtype

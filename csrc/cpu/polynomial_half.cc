@@ -9,6 +9,19 @@
 namespace ortho::cpu {
 namespace {
 
+// x / ||x||_F, rounded to what rows hold. The float32 rows on the way are given back.
+void NormalizeInto(const KernelTable& table, const StoredMatrix& x, double scale,
+                   const StoredMatrix& rows, Scratch& scratch) {
+  const size_t mark = scratch.used();
+  const StoredMatrix whole =
+      RowMajor(scratch.Take<float>(x.small * x.large), Dtype::kFloat32, x.small, x.large);
+  if (!scratch.measuring()) {
+    Normalize(table, x, scale, whole);
+    CopyRows(table, whole, 1, rows);
+  }
+  scratch.Release(mark);
+}
+
 // bfloat16 on instructions that multiply it.
 void PairForm(const KernelTable& table, const ortho_polar_options& options, const StoredMatrix& x,
               double scale, const StoredMatrix& out, Scratch& scratch) {
@@ -17,14 +30,8 @@ void PairForm(const KernelTable& table, const ortho_polar_options& options, cons
   const PaddedBfloats work = PaddedBfloats::Take(table, m, n, scratch);
   StoredMatrix rows = RowMajor(work.data, Dtype::kBfloat16, m, n);
   rows.stride = work.columns;
-  const size_t mark = scratch.used();
-  const StoredMatrix whole = RowMajor(scratch.Take<float>(m * n), Dtype::kFloat32, m, n);
-  if (!measuring) {
-    Normalize(table, x, scale, whole);
-    std::fill_n(work.data, work.rows * work.columns, uint16_t{0});
-    CopyRows(table, whole, 1, rows);
-  }
-  scratch.Release(mark);
+  if (!measuring) std::fill_n(work.data, work.rows * work.columns, uint16_t{0});
+  NormalizeInto(table, x, scale, rows, scratch);
 
   const Panels<float> a = Panels<float>::Take(table.f32, side, side, scratch);
   const Panels<float> z = Panels<float>::Take(table.f32, side, side, scratch);
@@ -57,13 +64,7 @@ void RoundedForm(const KernelTable& table, const ortho_polar_options& options,
   const Dtype iterate = bfloat ? Dtype::kBfloat16 : Dtype::kFloat16;
   const auto round = table.round[bfloat];
   const StoredMatrix work = RowMajor(scratch.Take<char>(m * n * ItemSize(iterate)), iterate, m, n);
-  const size_t mark = scratch.used();
-  const StoredMatrix whole = RowMajor(scratch.Take<float>(m * n), Dtype::kFloat32, m, n);
-  if (!measuring) {
-    Normalize(table, x, scale, whole);
-    CopyRows(table, whole, 1, work);
-  }
-  scratch.Release(mark);
+  NormalizeInto(table, x, scale, work, scratch);
 
   const Panels<float> a = Panels<float>::Take(kernels, side, side, scratch);
   const Panels<float> z = Panels<float>::Take(kernels, side, side, scratch);

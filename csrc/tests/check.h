@@ -86,4 +86,12 @@ int OnEveryTable(const Test& test) {
   return Result();
 }
 
+// Runs test(kernels, random) on both arithmetics of a table.
+template <typename Test>
+void OnBothTypes(const cpu::KernelTable& table, const Test& test) {
+  Random first(1), second(2);
+  test(table.f32, first);
+  test(table.f64, second);
+}
+
 }  // namespace ortho::test

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "device_tensor.h"
+#include "orthonormal.h"
 
 namespace ortho::test {
 
@@ -54,25 +55,6 @@ inline Values Truth(Values x, int64_t m, int64_t n, int64_t steps) {
     x = Product(r, x, m, m, n, false);
   }
   return x;
-}
-
-// Orthonormal rows, by Gram-Schmidt, twice as it needs to be.
-inline Values Orthonormal(int64_t m, int64_t n, Random& random) {
-  Values q(static_cast<size_t>(m * n));
-  for (double& value : q) value = random.Next();
-  for (int64_t i = 0; i < m; ++i)
-    for (int pass = 0; pass < 2; ++pass) {
-      double* row = q.data() + i * n;
-      for (int64_t j = 0; j < i; ++j) {
-        double dot = 0;
-        for (int64_t l = 0; l < n; ++l) dot += row[l] * q[j * n + l];
-        for (int64_t l = 0; l < n; ++l) row[l] -= dot * q[j * n + l];
-      }
-      double norm = 0;
-      for (int64_t l = 0; l < n; ++l) norm += row[l] * row[l];
-      for (int64_t l = 0; l < n; ++l) row[l] /= std::sqrt(norm);
-    }
-  return q;
 }
 
 // Singular values from 1 down to 1 / condition; 0: elements at random.

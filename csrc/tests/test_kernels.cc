@@ -7,8 +7,6 @@ namespace ortho::test {
 namespace {
 
 using cpu::Kernels;
-using cpu::KernelsFor;
-using cpu::KernelTable;
 
 template <typename T>
 constexpr double kEps = std::numeric_limits<T>::epsilon();
@@ -203,27 +201,21 @@ void TestWeighRows(const Kernels<T>& k, Random& random) {
   }
 }
 
-template <typename T>
-void TestTable(const KernelTable& table, uint64_t seed) {
-  const Kernels<T>& k = KernelsFor<T>(table);
-  Random random(seed);
-  TestGeometry(k);
-  TestProduct(k, random);
-  TestTiles(k, random);
-  TestTranspose(k, random);
-  TestMirror(k, random);
-  TestCholesky(k, random);
-  TestVectors(k, random);
-  TestWeighRows(k, random);
-}
-
 }  // namespace
 }  // namespace ortho::test
 
 int main() {
   using namespace ortho::test;
   return OnEveryTable([](const auto& table) {
-    TestTable<float>(table, 1);
-    TestTable<double>(table, 2);
+    OnBothTypes(table, [](const auto& kernels, Random& random) {
+      TestGeometry(kernels);
+      TestProduct(kernels, random);
+      TestTiles(kernels, random);
+      TestTranspose(kernels, random);
+      TestMirror(kernels, random);
+      TestCholesky(kernels, random);
+      TestVectors(kernels, random);
+      TestWeighRows(kernels, random);
+    });
   });
 }

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "check.h"
 #include "cpu/polar.h"
 #include "cpu/thread_pool.h"
+#include "orthonormal.h"
 
 namespace ortho::test {
 namespace {
@@ -35,20 +35,7 @@ void Run(const KernelTable& table, const ortho_polar_options& options,
 template <typename T>
 std::vector<T> Planted(Random& random, int64_t m, int64_t n, double condition, int64_t lost) {
   const int64_t side = std::min(m, n), large = std::max(m, n);
-  std::vector<double> basis(side * large);
-  for (double& value : basis) value = random.Next();
-  for (int64_t i = 0; i < side; ++i) {  // Gram-Schmidt, twice
-    double* row = &basis[i * large];
-    for (int pass = 0; pass < 2; ++pass)
-      for (int64_t j = 0; j < i; ++j) {
-        double dot = 0;
-        for (int64_t l = 0; l < large; ++l) dot += row[l] * basis[j * large + l];
-        for (int64_t l = 0; l < large; ++l) row[l] -= dot * basis[j * large + l];
-      }
-    double norm = 0;
-    for (int64_t l = 0; l < large; ++l) norm += row[l] * row[l];
-    for (int64_t l = 0; l < large; ++l) row[l] /= std::sqrt(norm);
-  }
+  const std::vector<double> basis = Orthonormal(side, large, random);
   std::vector<double> mixed(side * large, 0.0);
   const int64_t kept = side - lost;
   for (int64_t i = 0; i < side; ++i) {

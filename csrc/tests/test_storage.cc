@@ -7,7 +7,6 @@ namespace ortho::test {
 namespace {
 
 using cpu::Kernels;
-using cpu::KernelsFor;
 using cpu::KernelTable;
 
 // Both directions, every dtype, rows that end inside a vector.
@@ -96,22 +95,16 @@ void TestMaxAbs(const KernelTable& table) {
   CHECK(table.max_abs[2](0, nullptr) == 0, "nothing");
 }
 
-template <typename T>
-void TestTable(const KernelTable& table, uint64_t seed) {
-  const Kernels<T>& k = KernelsFor<T>(table);
-  Random random(seed);
-  TestStorage(k, random);
-  TestLoadTransposed(k, random);
-}
-
 }  // namespace
 }  // namespace ortho::test
 
 int main() {
   using namespace ortho::test;
   return OnEveryTable([](const auto& table) {
-    TestTable<float>(table, 1);
-    TestTable<double>(table, 2);
+    OnBothTypes(table, [](const auto& kernels, Random& random) {
+      TestStorage(kernels, random);
+      TestLoadTransposed(kernels, random);
+    });
     TestMaxAbs(table);
   });
 }
