@@ -57,18 +57,26 @@ inline Values Truth(Values x, int64_t m, int64_t n, int64_t steps) {
   return x;
 }
 
-// Singular values from 1 down to 1 / condition; 0: elements at random.
-inline void FillPlanted(DeviceTensor& x, int64_t m, int64_t n, double condition, uint64_t seed) {
-  if (condition == 0) return x.FillRandom(seed);
+inline void FillWithSingularValues(DeviceTensor& x, int64_t m, int64_t n, const Values& sigma,
+                                   uint64_t seed) {
   Random random(seed);
   const int64_t k = std::min(m, n);
   Values u = Orthonormal(k, m, random);
   const Values v = Orthonormal(k, n, random);
   for (int64_t i = 0; i < k; ++i)
-    for (int64_t j = 0; j < m; ++j)
-      u[i * m + j] *= std::pow(condition, -static_cast<double>(i) / std::max<int64_t>(k - 1, 1));
+    for (int64_t j = 0; j < m; ++j) u[i * m + j] *= sigma[i];
   const Values a = Product(TransposeOf(u, k, m), v, m, k, n, false);
   for (int64_t i = 0; i < m * n; ++i) x.Set(i, a[i]);
+}
+
+// Singular values from 1 down to 1 / condition; 0: elements at random.
+inline void FillPlanted(DeviceTensor& x, int64_t m, int64_t n, double condition, uint64_t seed) {
+  if (condition == 0) return x.FillRandom(seed);
+  Values sigma;
+  const int64_t last = std::max<int64_t>(std::min(m, n) - 1, 1);
+  for (int64_t i = 0; i < std::min(m, n); ++i)
+    sigma.push_back(std::pow(condition, -static_cast<double>(i) / static_cast<double>(last)));
+  FillWithSingularValues(x, m, n, sigma, seed);
 }
 
 inline Values ValuesOf(const DeviceTensor& x, int64_t first, int64_t count) {

@@ -73,6 +73,19 @@ void TestContracts() {
     }
 }
 
+// Some steps take some singular values far down, and rounding is magnified on the way back.
+void TestUnevenSpectra() {
+  for (const auto& [m, n] : {std::pair<int64_t, int64_t>{8, 400}, {64, 80}, {96, 864}})
+    for (const double condition : {1e1, 1e2})
+      for (const int64_t small : {m / 4, m - 1}) {
+        DeviceTensor x("x", Dtype::kFloat32, {m, n}), out("out", Dtype::kFloat32, {m, n});
+        Values sigma(static_cast<size_t>(m), 1.0);
+        std::fill(sigma.end() - small, sigma.end(), 1 / condition);
+        FillWithSingularValues(x, m, n, sigma, 5);
+        CheckMatrix("uneven", x, out, 8, kContract);
+      }
+}
+
 // 25000 sums rounded towards zero, one on top of the other, would lose 3e-4 of the norm.
 void TestLongRows() {
   DeviceTensor x("x", Dtype::kFloat32, {1, 400000}), out("out", Dtype::kFloat32, {1, 400000});
@@ -303,6 +316,7 @@ int main(int argc, char** argv) {
   if (argc == 2 && std::string(argv[1]) == "accuracy") return PrintAccuracy();
   return OnEverySchedule([] {
     TestContracts();
+    TestUnevenSpectra();
     TestLongRows();
     TestSteps();
     TestDtypes();
