@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from bench import limits, operations, peak, shapes
 from ortho_kernels.reference import spectra
+
+
+def test_the_thresholds_are_the_kernels() -> None:
+    """What decides a matrix's route stands in the kernels, and once more where it is counted."""
+    cpu = Path(__file__).resolve().parent.parent / "csrc" / "cpu"
+    text = (cpu / "exact.cc").read_text() + (cpu / "range.h").read_text()
+    for name, counted in {
+        "kFloatCondition": operations.FLOAT_CONDITION,
+        "kFloatApplyError": operations.FLOAT_APPLY_ERROR,
+        "kSmallestFloatTail": operations.SMALLEST_FLOAT_TAIL,
+        "kRankMargin": operations.RANK_MARGIN,
+        "kNullBlock": operations.NULL_BLOCK,
+    }.items():
+        (value,) = re.findall(rf"constexpr \w+ {name} = ([^;]+);", text)
+        assert float(value) == counted, name
 
 
 def test_a_long_matrix_at_1e4_by_hand() -> None:
