@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from ortho_kernels.backends.eager import power_of_two_scale
+from ortho_kernels.backends.eager.scales import power_of_two_scale
 from ortho_kernels.checks import quoted
 from ortho_kernels.options import EXACT_METHODS, PolarOptions
 

@@ -1,0 +1,18 @@
+"""Plain torch: serves every device that torch serves, and is the fallback of everything else."""
+
+from ortho_kernels.backends.eager.frobenius_norm import frobenius_norm, supports_frobenius_norm
+from ortho_kernels.backends.eager.orthogonal_step_ import (
+    orthogonal_step_,
+    supports_orthogonal_step_,
+)
+from ortho_kernels.backends.eager.polar import polar, polar_foreach, supports_polar
+
+__all__ = [
+    "frobenius_norm",
+    "orthogonal_step_",
+    "polar",
+    "polar_foreach",
+    "supports_frobenius_norm",
+    "supports_orthogonal_step_",
+    "supports_polar",
+]

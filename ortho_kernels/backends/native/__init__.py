@@ -1,0 +1,22 @@
+"""The compiled backend: C++ kernels behind the C ABI, reached through DLPack."""
+
+from ortho_kernels.backends.native.frobenius_norm import frobenius_norm, supports_frobenius_norm
+from ortho_kernels.backends.native.loading import module, reason
+from ortho_kernels.backends.native.orthogonal_step_ import (
+    orthogonal_step_,
+    supports_orthogonal_step_,
+)
+from ortho_kernels.backends.native.polar import polar, polar_by, polar_foreach, supports_polar
+
+__all__ = [
+    "frobenius_norm",
+    "module",
+    "orthogonal_step_",
+    "polar",
+    "polar_by",
+    "polar_foreach",
+    "reason",
+    "supports_frobenius_norm",
+    "supports_orthogonal_step_",
+    "supports_polar",
+]
