@@ -7,6 +7,7 @@ compiler nor a GPU: where the native module is absent, plain torch serves; `buil
 from ortho_kernels import coefficients
 from ortho_kernels.build_info import __version__, build_info
 from ortho_kernels.matrices import Heads, heads
+from ortho_kernels.ops.all_finite import all_finite
 from ortho_kernels.ops.frobenius_norm import frobenius_norm
 from ortho_kernels.ops.orthogonal_step_ import orthogonal_step_
 from ortho_kernels.ops.polar import polar
@@ -16,6 +17,7 @@ from ortho_kernels.threads import get_num_threads, set_num_threads
 __all__ = [
     "Heads",
     "__version__",
+    "all_finite",
     "build_info",
     "coefficients",
     "frobenius_norm",

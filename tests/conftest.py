@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,10 @@ class Target:
         tensors = [x.to(self.device) for x in tensors]
         outs = ok.polar_foreach(tensors, *args, backend=self.backend, **options)
         return [out.cpu() for out in outs]
+
+    def all_finite(self, tensors: Iterable[Tensor]) -> bool:
+        on_device = [x.to(self.device) for x in tensors]
+        return bool(ok.all_finite(on_device, backend=self.backend))
 
     def frobenius_norm(self, x: Tensor) -> Tensor:
         return ok.frobenius_norm(x.to(self.device), backend=self.backend).cpu()

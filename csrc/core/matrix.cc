@@ -9,13 +9,6 @@
 namespace ortho {
 namespace {
 
-bool IsSupported(ortho_dtype dtype) {
-  if (dtype.lanes > 1) return false;
-  if (dtype.code == ORTHO_DTYPE_BFLOAT) return dtype.bits == 16;
-  return dtype.code == ORTHO_DTYPE_FLOAT &&
-         (dtype.bits == 16 || dtype.bits == 32 || dtype.bits == 64);
-}
-
 // Strides in elements, spelled out where the tensor leaves them to row-major order.
 struct Strides {
   int64_t of[Axis::kMaxDims] = {};
@@ -86,6 +79,13 @@ bool SameView(const ortho_tensor& a, const ortho_tensor& b) {
 
 }  // namespace
 
+bool IsFloating(ortho_dtype dtype) {
+  if (dtype.lanes > 1) return false;
+  if (dtype.code == ORTHO_DTYPE_BFLOAT) return dtype.bits == 16;
+  return dtype.code == ORTHO_DTYPE_FLOAT &&
+         (dtype.bits == 16 || dtype.bits == 32 || dtype.bits == 64);
+}
+
 Dtype KernelDtype(ortho_dtype dtype) {
   if (dtype.code == ORTHO_DTYPE_BFLOAT) return Dtype::kBfloat16;
   return dtype.bits == 64 ? Dtype::kFloat64 : dtype.bits == 32 ? Dtype::kFloat32 : Dtype::kFloat16;
@@ -103,12 +103,16 @@ Extent TouchedBytes(const ortho_tensor& tensor) {
 }
 
 ortho_status CheckTensor(const char* op, ArgumentName name, const ortho_tensor& tensor) {
-  if (!IsSupported(tensor.dtype))
+  if (!IsFloating(tensor.dtype))
     return Fail(ORTHO_TYPE_ERROR, "%s: %s must be float16, bfloat16, float32 or float64, got %s",
                 op, name.Text().c_str(), DtypeName(tensor.dtype).c_str());
   if (tensor.ndim < 2)
     return Fail(ORTHO_VALUE_ERROR, "%s: %s must have at least 2 dimensions, got shape %s", op,
                 name.Text().c_str(), ShapeText(tensor).c_str());
+  return CheckMemory(op, name, tensor);
+}
+
+ortho_status CheckMemory(const char* op, ArgumentName name, const ortho_tensor& tensor) {
   if (tensor.ndim > Axis::kMaxDims)
     return Fail(ORTHO_VALUE_ERROR, "%s: %s must have at most %d dimensions, got shape %s", op,
                 name.Text().c_str(), Axis::kMaxDims, ShapeText(tensor).c_str());

@@ -73,9 +73,15 @@ class Matrices {
   Axis places_;  // of their first elements
 };
 
-// What every op asks of a tensor: a floating dtype, 2 to 8 dimensions, a pointer where there are
-// elements, a size that fits. `op` and `name` are for the words.
+// What every op on matrices asks of a tensor: a floating dtype, 2 dimensions or more, at most 8, a
+// size that fits, a pointer where there are elements. `op` and `name` are for the words.
 ortho_status CheckTensor(const char* op, ArgumentName name, const ortho_tensor& tensor);
+
+// The last three of them, for ops that read tensors of other dtypes or fewer dimensions.
+ortho_status CheckMemory(const char* op, ArgumentName name, const ortho_tensor& tensor);
+
+// float16, bfloat16, float32 or float64: what kernels compute with.
+bool IsFloating(ortho_dtype dtype);
 
 // That this build has kernels for x, which is on a GPU.
 ortho_status CheckCudaBuilt(const char* op, ArgumentName name, const ortho_tensor& x);

@@ -36,6 +36,7 @@ Workspace::~Workspace() { std::free(data); }
 
 PYBIND11_MODULE(_native, module) {
   module.doc() = "The C ABI of ortho-kernels for arrays that speak DLPack.";
+  DefineAllFinite(module);
   DefinePolar(module);
   DefineOrthogonalStep(module);
   DefineFrobeniusNorm(module);

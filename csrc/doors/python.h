@@ -42,6 +42,7 @@ void WithWorkspace(const Call& call, const Ask& ask) {
   }
 }
 
+void DefineAllFinite(pybind11::module_& module);
 void DefinePolar(pybind11::module_& module);
 void DefineOrthogonalStep(pybind11::module_& module);
 void DefineFrobeniusNorm(pybind11::module_& module);

@@ -46,14 +46,17 @@ def nobody_waits(*lists: Sequence[Tensor]) -> bool:
     """The same of an op on CPU tensors that no gradient passes through, parameters among them, and
     that nobody traces, records or overrides: its kernel may be called at once."""
     every = list(chain.from_iterable(lists))
+    return nobody_watches(every) and all(map(_is_cpu, every)) and not any(map(Tensor.is_neg, every))
+
+
+def nobody_watches(tensors: Sequence[Tensor]) -> bool:
+    """Whether what is done with these tensors is traced, recorded or overridden by nobody."""
     return (
         not torch.compiler.is_compiling()
         and not (_modes() or _function_modes() or _profiler())
         and forward_ad._current_level < 0
         and _transforms() is None
-        and set(map(type, every)) <= _ORDINARY
-        and all(map(_is_cpu, every))
-        and not any(map(Tensor.is_neg, every))
+        and set(map(type, tensors)) <= _ORDINARY
     )
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ortho_optim.gradients import grad_of, is_finite
+import ortho_kernels as ok
+from ortho_optim.gradients import dense, grad_of
 
 if TYPE_CHECKING:
     from ortho_optim.gradients import Replaced
@@ -22,8 +23,9 @@ def find(replaced: Replaced) -> list[Tensor]:
     """The parameters whose gradients, or what stands in for them, are not finite."""
     whole = replaced.whole
     standing = zip([*replaced.params, *whole.params], [*replaced.grads, *whole.grads], strict=True)
-    bad = [param for param, grad in standing if grad is not None and not is_finite(grad)]
-    return bad + [param for param in replaced.others if not is_finite(grad_of(param))]
+    bad = [param for param, grad in standing if grad is not None and not ok.all_finite([grad])]
+    others = zip(replaced.others, dense(list(map(grad_of, replaced.others))), strict=True)
+    return bad + [param for param, grad in others if not ok.all_finite([grad])]
 
 
 def settle(

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+import ortho_kernels as ok
 from ortho_optim import fused, nonfinite, roster
 from ortho_optim.forms import adam_with_eps_in_root, check, is_decoupled, lent, times_rate
 from ortho_optim.gradients import (
     Prepared,
     Replaced,
-    all_finite,
     clip,
+    dense,
     evaluate,
     exchanged,
     without,
@@ -148,7 +149,7 @@ class Orthogonalized(Optimizer):
         made: list[Any] = make_factors(apart.grads, apart.views) if first and apart.grads else []
         kept = made if first else [*apart.grads]
         replaced = Replaced([*apart.weights], kept, apart.others, whole)
-        raw = [*(whole.grads if first else present.grads), *apart.rest]
+        raw = [*(whole.grads if first else present.grads), *dense(apart.rest)]
         self._screen(replaced, made, raw)
         if not first:  # what is not finite must not get into the momentum
             self._make_updates(replaced, apart)
@@ -223,7 +224,7 @@ class Orthogonalized(Optimizer):
 
     def _screen(self, replaced: Replaced, ours: list[Tensor], raw: list[Any]) -> None:
         """Look for NaN and Inf, unless told not to: looking waits for the device."""
-        if self._settings.nonfinite == "unchecked" or all_finite(ours, raw):
+        if self._settings.nonfinite == "unchecked" or ok.all_finite([*ours, *raw]):
             return
         bad = nonfinite.find(replaced)
         names = [self._selection.decisions[param].name for param in bad]

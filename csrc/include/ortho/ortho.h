@@ -169,6 +169,12 @@ ORTHO_API ortho_status ortho_orthogonal_step_(
     const ortho_tensor* momenta, const int64_t* row_blocks, const double* scales,
     const uint8_t* fresh, int64_t count, void* workspace, size_t workspace_bytes, void* stream);
 
+/* ---- Op: all_finite -----------------------------------------------------------------------------
+ * *finite: 1 if no number of any of `count` tensors is NaN or Inf, else 0. Any shapes and strides;
+ * the floating dtypes, and complex64 and complex128. On a CPU. Needs no workspace. */
+ORTHO_API ortho_status ortho_all_finite(const ortho_tensor* tensors, int64_t count,
+                                        int32_t* finite);
+
 /* ---- Op: frobenius_norm -------------------------------------------------------------------------
  * sqrt(sum x^2) over the last two dimensions, scaled by the power of two of max |x| so that no
  * square under- or overflows. x: (..., m, n); out: (...) float64, contiguous. Needs no workspace.

@@ -1,5 +1,6 @@
 """Plain torch: serves every device that torch serves, and is the fallback of everything else."""
 
+from ortho_kernels.backends.eager.all_finite import all_finite, supports_all_finite
 from ortho_kernels.backends.eager.frobenius_norm import frobenius_norm, supports_frobenius_norm
 from ortho_kernels.backends.eager.orthogonal_step_ import (
     orthogonal_step_,
@@ -8,10 +9,12 @@ from ortho_kernels.backends.eager.orthogonal_step_ import (
 from ortho_kernels.backends.eager.polar import polar, polar_foreach, supports_polar
 
 __all__ = [
+    "all_finite",
     "frobenius_norm",
     "orthogonal_step_",
     "polar",
     "polar_foreach",
+    "supports_all_finite",
     "supports_frobenius_norm",
     "supports_orthogonal_step_",
     "supports_polar",

@@ -1,5 +1,10 @@
 """The compiled backend: C++ kernels behind the C ABI, reached through DLPack."""
 
+from ortho_kernels.backends.native.all_finite import (
+    all_finite,
+    all_finite_at_once,
+    supports_all_finite,
+)
 from ortho_kernels.backends.native.frobenius_norm import frobenius_norm, supports_frobenius_norm
 from ortho_kernels.backends.native.loading import module, reason
 from ortho_kernels.backends.native.orthogonal_step_ import (
@@ -9,6 +14,8 @@ from ortho_kernels.backends.native.orthogonal_step_ import (
 from ortho_kernels.backends.native.polar import polar, polar_by, polar_foreach, supports_polar
 
 __all__ = [
+    "all_finite",
+    "all_finite_at_once",
     "frobenius_norm",
     "module",
     "orthogonal_step_",
@@ -16,6 +23,7 @@ __all__ = [
     "polar_by",
     "polar_foreach",
     "reason",
+    "supports_all_finite",
     "supports_frobenius_norm",
     "supports_orthogonal_step_",
     "supports_polar",
