@@ -91,6 +91,12 @@ Dtype KernelDtype(ortho_dtype dtype) {
   return dtype.bits == 64 ? Dtype::kFloat64 : dtype.bits == 32 ? Dtype::kFloat32 : Dtype::kFloat16;
 }
 
+Axis Elements(const ortho_tensor& tensor) {
+  Axis axis = MakeAxis(tensor, Strides(tensor), 0, tensor.ndim);
+  if (IsEmpty(tensor)) axis.size = 0;
+  return axis;
+}
+
 Extent TouchedBytes(const ortho_tensor& tensor) {
   const char* data = static_cast<const char*>(tensor.data);
   if (IsEmpty(tensor)) return {data, data};
@@ -103,12 +109,16 @@ Extent TouchedBytes(const ortho_tensor& tensor) {
 }
 
 ortho_status CheckTensor(const char* op, ArgumentName name, const ortho_tensor& tensor) {
+  if (IsSupported(tensor.dtype) && tensor.ndim < 2)
+    return Fail(ORTHO_VALUE_ERROR, "%s: %s must have at least 2 dimensions, got shape %s", op,
+                name.Text().c_str(), ShapeText(tensor).c_str());
+  return CheckElements(op, name, tensor);
+}
+
+ortho_status CheckElements(const char* op, ArgumentName name, const ortho_tensor& tensor) {
   if (!IsSupported(tensor.dtype))
     return Fail(ORTHO_TYPE_ERROR, "%s: %s must be float16, bfloat16, float32 or float64, got %s",
                 op, name.Text().c_str(), DtypeName(tensor.dtype).c_str());
-  if (tensor.ndim < 2)
-    return Fail(ORTHO_VALUE_ERROR, "%s: %s must have at least 2 dimensions, got shape %s", op,
-                name.Text().c_str(), ShapeText(tensor).c_str());
   if (tensor.ndim > Axis::kMaxDims)
     return Fail(ORTHO_VALUE_ERROR, "%s: %s must have at most %d dimensions, got shape %s", op,
                 name.Text().c_str(), Axis::kMaxDims, ShapeText(tensor).c_str());

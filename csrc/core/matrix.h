@@ -73,9 +73,14 @@ class Matrices {
   Axis places_;  // of their first elements
 };
 
-// What every op asks of a tensor: a floating dtype, 2 to 8 dimensions, a pointer where there are
+// What every op asks of a tensor: a floating dtype, up to 8 dimensions, a pointer where there are
 // elements, a size that fits. `op` and `name` are for the words.
+ortho_status CheckElements(const char* op, ArgumentName name, const ortho_tensor& tensor);
+// And of one that is read as matrices: 2 dimensions at least.
 ortho_status CheckTensor(const char* op, ArgumentName name, const ortho_tensor& tensor);
+
+// The elements of a tensor that has passed CheckElements, in row-major order.
+Axis Elements(const ortho_tensor& tensor);
 
 // That this build has kernels for x, which is on a GPU.
 ortho_status CheckCudaBuilt(const char* op, ArgumentName name, const ortho_tensor& x);

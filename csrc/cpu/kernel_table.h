@@ -100,6 +100,11 @@ struct KernelTable {
   void (*round[2])(int64_t n, float* x);
   // step_rule.h, on n contiguous stored elements.
   void (*step[4])(const StepRule& rule, double scale, int64_t n, const StepArrays& at);
+  // sums[r] += the dot product of row r and g, n stored elements each, for r < rows: of float32
+  // [0], in float64, or of bfloat16 [1], in float32 and then float64. `stride` elements between
+  // rows.
+  void (*dot_rows[2])(int64_t rows, int64_t n, const void* window, int64_t stride, const void* g,
+                      double* sums);
 };
 
 template <typename T>

@@ -153,6 +153,15 @@ void Step(const StepRule& rule, double scale, int64_t n, const StepArrays& at) {
   }
 }
 
+template <typename S>
+void DotRows(int64_t rows, int64_t n, const void* window, int64_t stride, const void* vector,
+             double* sums) {
+  const S *row = static_cast<const S*>(window), *g = static_cast<const S*>(vector);
+  for (int64_t r = 0; r < rows; ++r, row += stride)
+    for (int64_t i = 0; i < n; ++i)
+      sums[r] += static_cast<double>(Widen(row[i])) * static_cast<double>(Widen(g[i]));
+}
+
 template <typename T>
 constexpr Kernels<T> MakeKernels() {
   return {kVector,
@@ -182,6 +191,7 @@ const KernelTable kReferenceKernels = {
      RoundToPairs},
     {MaxAbsHalf, MaxAbsBfloat, MaxAbsFloat, MaxAbsDouble},
     {RoundToHalf, RoundToBfloat},
-    {Step<float, Half>, Step<float, Bfloat>, Step<float, float>, Step<double, double>}};
+    {Step<float, Half>, Step<float, Bfloat>, Step<float, float>, Step<double, double>},
+    {DotRows<float>, DotRows<Bfloat>}};
 
 }  // namespace ortho::cpu

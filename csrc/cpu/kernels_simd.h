@@ -6,6 +6,7 @@
 #include "cpu/simd_product.h"
 #include "cpu/simd_rows.h"
 #include "cpu/simd_step.h"
+#include "cpu/simd_window.h"
 
 namespace ortho::cpu {
 namespace {
@@ -36,7 +37,8 @@ constexpr KernelTable MakeKernelTable(const char* name, const PairKernels& pairs
           pairs,
           {MaxAbsHalf, MaxAbsBfloat, MaxAbsFloat, MaxAbsDouble},
           {RoundToHalf, RoundToBfloat},
-          {Step<Half>, Step<Bfloat>, Step<float>, Step<double>}};
+          {Step<Half>, Step<Bfloat>, Step<float>, Step<double>},
+          {DotRows<float>, DotRows<Bfloat>}};
 }
 
 }  // namespace

@@ -6,6 +6,7 @@ from ortho_kernels.backends.eager.orthogonal_step_ import (
     supports_orthogonal_step_,
 )
 from ortho_kernels.backends.eager.polar import polar, polar_foreach, supports_polar
+from ortho_kernels.backends.eager.window_step_ import supports_window_step_, window_step_
 
 __all__ = [
     "frobenius_norm",
@@ -15,4 +16,6 @@ __all__ = [
     "supports_frobenius_norm",
     "supports_orthogonal_step_",
     "supports_polar",
+    "supports_window_step_",
+    "window_step_",
 ]

@@ -7,6 +7,7 @@ from ortho_kernels.backends.native.orthogonal_step_ import (
     supports_orthogonal_step_,
 )
 from ortho_kernels.backends.native.polar import polar, polar_by, polar_foreach, supports_polar
+from ortho_kernels.backends.native.window_step_ import supports_window_step_, window_step_
 
 __all__ = [
     "frobenius_norm",
@@ -19,4 +20,6 @@ __all__ = [
     "supports_frobenius_norm",
     "supports_orthogonal_step_",
     "supports_polar",
+    "supports_window_step_",
+    "window_step_",
 ]
