@@ -53,7 +53,7 @@ def window_step_(
     if not b @ u > 0 and x[slot] > 0:
         b = x / np.sqrt(x[slot])
         u = k @ b
-    length = float(np.sqrt(max(b @ u, 0.0)))  # ||w||, for w = S^T b
+    length = float(np.sqrt(max(float(b @ u), 0.0)))  # ||w||, for w = S^T b
     c[:] = b / length if length > 0 else 0.0
     parallel = length > 0 and x[slot] > 0
     cosine = abs(float(u[slot])) / (length * np.sqrt(x[slot])) if parallel else 0.0
