@@ -5,6 +5,7 @@
 #include "cpu/convert.h"
 #include "cpu/dot_pair.h"
 #include "cpu/kernel_table.h"
+#include "cpu/sketch_hash.h"
 #include "cpu/step_rule.h"
 
 namespace ortho::cpu {
@@ -153,6 +154,15 @@ void Step(const StepRule& rule, double scale, int64_t n, const StepArrays& at) {
   }
 }
 
+template <typename S>
+void Sketch(const SketchHash& hash, uint32_t index, int64_t n, const void* elements,
+            double* buckets) {
+  const S* x = static_cast<const S*>(elements);
+  for (int64_t i = 0; i < n; ++i)
+    AddToSketch(SketchWord(hash, index + static_cast<uint32_t>(i)), hash.dim,
+                static_cast<double>(Widen(x[i])), buckets);
+}
+
 template <typename T>
 constexpr Kernels<T> MakeKernels() {
   return {kVector,
@@ -182,6 +192,7 @@ const KernelTable kReferenceKernels = {
      RoundToPairs},
     {MaxAbsHalf, MaxAbsBfloat, MaxAbsFloat, MaxAbsDouble},
     {RoundToHalf, RoundToBfloat},
-    {Step<float, Half>, Step<float, Bfloat>, Step<float, float>, Step<double, double>}};
+    {Step<float, Half>, Step<float, Bfloat>, Step<float, float>, Step<double, double>},
+    {Sketch<Half>, Sketch<Bfloat>, Sketch<float>, Sketch<double>}};
 
 }  // namespace ortho::cpu

@@ -6,13 +6,16 @@ from ortho_kernels.backends.eager.orthogonal_step_ import (
     supports_orthogonal_step_,
 )
 from ortho_kernels.backends.eager.polar import polar, polar_foreach, supports_polar
+from ortho_kernels.backends.eager.sketch import sketch, supports_sketch
 
 __all__ = [
     "frobenius_norm",
     "orthogonal_step_",
     "polar",
     "polar_foreach",
+    "sketch",
     "supports_frobenius_norm",
     "supports_orthogonal_step_",
     "supports_polar",
+    "supports_sketch",
 ]
