@@ -68,6 +68,10 @@ class Target:
     def frobenius_norm(self, x: Tensor) -> Tensor:
         return ok.frobenius_norm(x.to(self.device), backend=self.backend).cpu()
 
+    def sketch(self, tensors: Any, dim: int, *, seed: int) -> Tensor:
+        tensors = [x.to(self.device) for x in tensors]
+        return ok.sketch(tensors, dim, seed=seed, backend=self.backend).cpu()
+
 
 needs_native = pytest.mark.skipif(native.module is None, reason=native.reason or "present")
 NATIVE = pytest.param(Target("native"), marks=needs_native, id="native")

@@ -91,12 +91,6 @@ Dtype KernelDtype(ortho_dtype dtype) {
   return dtype.bits == 64 ? Dtype::kFloat64 : dtype.bits == 32 ? Dtype::kFloat32 : Dtype::kFloat16;
 }
 
-Axis Elements(const ortho_tensor& tensor) {
-  Axis axis = MakeAxis(tensor, Strides(tensor), 0, tensor.ndim);
-  if (IsEmpty(tensor)) axis.size = 0;
-  return axis;
-}
-
 Extent TouchedBytes(const ortho_tensor& tensor) {
   const char* data = static_cast<const char*>(tensor.data);
   if (IsEmpty(tensor)) return {data, data};
@@ -172,6 +166,11 @@ ortho_status CheckOutput(const char* op, ArgumentName name, ArgumentName like,
                 name.Text().c_str(), like.Text().c_str());
   return ORTHO_OK;
 }
+
+Elements::Elements(const ortho_tensor& tensor)
+    : data(static_cast<char*>(tensor.data)),
+      dtype(KernelDtype(tensor.dtype)),
+      axis(MakeAxis(tensor, Strides(tensor), 0, tensor.ndim)) {}
 
 Matrices::Matrices(const ortho_tensor& tensor, int64_t row_blocks) {
   if (IsEmpty(tensor)) return;

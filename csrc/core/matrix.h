@@ -73,14 +73,22 @@ class Matrices {
   Axis places_;  // of their first elements
 };
 
-// What every op asks of a tensor: a floating dtype, up to 8 dimensions, a pointer where there are
+// All elements of a tensor of any number of dimensions as one axis, in row-major order. The tensor
+// has passed CheckElements.
+struct Elements {
+  char* data = nullptr;
+  Dtype dtype = Dtype::kFloat32;
+  Axis axis;
+
+  Elements() = default;  // none
+  explicit Elements(const ortho_tensor& tensor);
+};
+
+// What every op asks of a tensor: a floating dtype, at most 8 dimensions, a pointer where there are
 // elements, a size that fits. `op` and `name` are for the words.
 ortho_status CheckElements(const char* op, ArgumentName name, const ortho_tensor& tensor);
-// And of one that is read as matrices: 2 dimensions at least.
+// The same of one that is read as matrices: 2 dimensions or more.
 ortho_status CheckTensor(const char* op, ArgumentName name, const ortho_tensor& tensor);
-
-// The elements of a tensor that has passed CheckElements, in row-major order.
-Axis Elements(const ortho_tensor& tensor);
 
 // That this build has kernels for x, which is on a GPU.
 ortho_status CheckCudaBuilt(const char* op, ArgumentName name, const ortho_tensor& x);

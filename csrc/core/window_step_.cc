@@ -48,7 +48,7 @@ ortho_status CheckNumbers(const char* name, const ortho_tensor& x,
   if (x.ndim != ndim || !std::equal(sizes, sizes + ndim, x.shape))
     return Fail(ORTHO_VALUE_ERROR, "%s: %s must have shape %s, got %s", kOp, name,
                 TupleText(sizes, ndim).c_str(), ShapeText(x).c_str());
-  const Axis elements = Elements(x);
+  const Axis elements = Elements(x).axis;
   if (elements.dim_count > 0 || (elements.size > 1 && elements.stride != 1))
     return Fail(ORTHO_VALUE_ERROR, "%s: %s must be contiguous, got strides %s", kOp, name,
                 StridesText(x).c_str());
@@ -107,7 +107,7 @@ ortho_status CheckGradients(const Call& call) {
     const ArgumentName name("gradients", i);
     if (ortho_status status = CheckElements(kOp, name, call.gradients[i])) return status;
     if (ortho_status status = CheckOnCpu(name.Text().c_str(), call.gradients[i])) return status;
-    numbers += Elements(call.gradients[i]).size;
+    numbers += Elements(call.gradients[i]).axis.size;
   }
   if (numbers != call.window.rows.shape[1])
     return Fail(ORTHO_VALUE_ERROR,
@@ -156,12 +156,7 @@ ortho_status Step(const Call& call, void* workspace, size_t workspace_bytes) {
   if (workspace == nullptr || workspace_bytes < needed)
     return Fail(ORTHO_SMALL_WORKSPACE, "%s: workspace must have at least %zu bytes, got %zu", kOp,
                 needed, workspace_bytes);
-  std::vector<cpu::StoredElements> gradients;
-  gradients.reserve(static_cast<size_t>(call.count));
-  for (int64_t i = 0; i < call.count; ++i) {
-    const ortho_tensor& g = call.gradients[i];
-    gradients.push_back({static_cast<const char*>(g.data), KernelDtype(g.dtype), Elements(g)});
-  }
+  std::vector<Elements> gradients(call.gradients, call.gradients + call.count);
   const cpu::WindowEstimate estimate = cpu::WindowStep(
       *table, window, cpu::ElementList(std::move(gradients)), call.slot, call.filled, workspace);
   double* out = static_cast<double*>(call.out.data);

@@ -9,20 +9,14 @@
 
 namespace ortho::cpu {
 
-struct StoredElements {
-  const char* data;
-  Dtype dtype;
-  Axis elements;
-};
-
 class ElementList {
  public:
-  explicit ElementList(std::vector<StoredElements> tensors);
+  explicit ElementList(std::vector<Elements> tensors);
   // to[0, n) = elements [begin, begin + n), as float32.
   void Load(const KernelTable& table, int64_t begin, int64_t n, float* to) const;
 
  private:
-  std::vector<StoredElements> tensors_;
+  std::vector<Elements> tensors_;
   std::vector<int64_t> begins_;  // of each tensor in the vector
 };
 

@@ -5,6 +5,7 @@
 #include "cpu/simd_cholesky.h"
 #include "cpu/simd_product.h"
 #include "cpu/simd_rows.h"
+#include "cpu/simd_sketch.h"
 #include "cpu/simd_step.h"
 #include "cpu/simd_window.h"
 
@@ -38,6 +39,7 @@ constexpr KernelTable MakeKernelTable(const char* name, const PairKernels& pairs
           {MaxAbsHalf, MaxAbsBfloat, MaxAbsFloat, MaxAbsDouble},
           {RoundToHalf, RoundToBfloat},
           {Step<Half>, Step<Bfloat>, Step<float>, Step<double>},
+          {Sketch<Half>, Sketch<Bfloat>, Sketch<float>, Sketch<double>},
           {DotRows<float>, DotRows<Bfloat>}};
 }
 

@@ -45,6 +45,7 @@ void WithWorkspace(const Call& call, const Ask& ask) {
 void DefinePolar(pybind11::module_& module);
 void DefineOrthogonalStep(pybind11::module_& module);
 void DefineFrobeniusNorm(pybind11::module_& module);
+void DefineSketch(pybind11::module_& module);
 void DefineWindowStep(pybind11::module_& module);
 
 }  // namespace ortho::door

@@ -176,6 +176,16 @@ ORTHO_API ortho_status ortho_orthogonal_step_(
 ORTHO_API ortho_status ortho_frobenius_norm(const ortho_tensor* x, const ortho_tensor* out,
                                             void* stream);
 
+/* ---- Op: sketch ---------------------------------------------------------------------------------
+ * The count-sketch of `count` tensors, taken as one vector x (each in row-major order):
+ *   out[bucket(i)] += sign(i) x[i],   summed in float64, in a fixed order, and rounded once
+ * with a bucket and a sign that depend on seed, i and out's length alone (docs/ops/sketch.md).
+ * tensors: any number of dimensions, mixed dtypes; out: (dim) float32, 1 <= dim <= 2^24. */
+ORTHO_API ortho_status ortho_sketch_workspace(const ortho_tensor* tensors, int64_t count,
+                                              int64_t dim, size_t* bytes);
+ORTHO_API ortho_status ortho_sketch(const ortho_tensor* tensors, int64_t count, uint64_t seed,
+                                    const ortho_tensor* out, void* workspace,
+                                    size_t workspace_bytes, void* stream);
 /* ---- Op: window_step_ ---------------------------------------------------------------------------
  * Power iteration on the window of the last gradients (the thesis's algorithm 5), one step, in one
  * pass over the window:
