@@ -12,6 +12,7 @@ from ortho_optim.orthogonalized import Orthogonalized
 from ortho_optim.scales import SCALES
 from ortho_optim.sgd import OrthogonalSGD
 from ortho_optim.split import Split, split
+from ortho_optim.top_eigenpair import TopEigenpair
 from ortho_optim.views import transposed
 from ortho_optim.wrap import orthogonalize
 
@@ -27,6 +28,7 @@ __all__ = [
     "OrthogonalSGD",
     "Orthogonalized",
     "Split",
+    "TopEigenpair",
     "orthogonalize",
     "split",
     "transposed",
