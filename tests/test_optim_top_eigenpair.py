@@ -43,18 +43,18 @@ def test_it_finds_the_eigenvalue_of_largest_size_and_its_vector(
     rng = np.random.default_rng(0)
     params = parameters((3, 4), (8,), dtype=torch.float64)
     curvature, top = planted_curvature(rng, 20, 7.0)
-    pair = TopEigenpair(params, window=2000, sigma=sigma, dtype=dtype)
-    for _ in range(4000):
+    pair = TopEigenpair(params, window=400, sigma=sigma, dtype=dtype)
+    for _ in range(1000):
         give(params, curvature @ torch.from_numpy(sigma * rng.standard_normal(20)))
         pair.update()
     # The deviation of an eigenvalue of a covariance of s samples is sqrt(2 / s) of it, half of
     # that for its root.
-    assert pair.eigenvalue == pytest.approx(7.0, rel=4 * math.sqrt(2 / 2000) / 2)
+    assert pair.eigenvalue == pytest.approx(7.0, rel=4 * math.sqrt(2 / 400) / 2)
     pieces = pair.vector()
     assert [piece.shape for piece in pieces] == [p.shape for p in params]
     v = torch.cat([piece.reshape(-1) for piece in pieces])
     assert float(v.norm()) == pytest.approx(1.0, rel=1e-6)
-    assert abs(float(v @ top)) > 0.99
+    assert abs(float(v @ top)) > 0.97
     g = torch.cat([p.grad.reshape(-1) for p in params])
     assert pair.cosine == pytest.approx(abs(float(v @ g)) / float(g.norm()), abs=1e-2)
     assert pair.residual() < 0.05
@@ -283,7 +283,7 @@ def test_scaled_gradients_are_refused() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=True)
     pair = TopEigenpair(model.parameters(), 5)
     pair.attach(optimizer)
-    for unscaled in (False, True):
+    for unscaled in (True, False):
         scaler = GradScaler(device="cpu", init_scale=1024.0)
         scaler.scale(model(torch.ones(1, 3)).sum()).backward()
         if unscaled:
@@ -320,12 +320,14 @@ def test_a_rate_of_ten_diverges_and_a_bounded_one_trains(controlled: bool) -> No
         loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     last = float(np.mean(losses[-14:]))
     if controlled:
         assert last < 0.1
     else:
-        assert not last < 2 * math.log(10)  # worse than knowing nothing, or not a number
+        # Batch normalization brings it back to where nothing is learnt: no better than guessing.
+        assert not max(losses) < 1e3
+        assert not last < math.log(10)
 
 
 # ---- Words ---------------------------------------------------------------------------------------
