@@ -9,6 +9,7 @@ quotes.
 
 from __future__ import annotations
 
+import math
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,16 +25,30 @@ from tqdm import tqdm
 from demo import data
 from demo.model import BasicCNN
 from ortho_kernels.reference.window_step_ import window_step_
-from ortho_optim import TopEigenpair
+from ortho_optim import GradientWindow, TopEigenpair
 
 Array = NDArray[np.float64]
 N = 100
 WINDOWS = (100, 1000, 10_000)
-RULES: dict[str, tuple[str | None, float]] = {
+
+
+class HighestYet:
+    """1 / the largest eigenvalue so far."""
+
+    def __init__(self) -> None:
+        self.top = 0.0
+
+    def __call__(self, part: GradientWindow) -> float:
+        self.top = max(self.top, part.eigenvalue)
+        return 1 / self.top if self.top > 0 else math.inf
+
+
+RULES: dict[str, tuple[str | HighestYet | None, float]] = {
     "plain": (None, 1.0),
     "2 / λ": ("eigenvalue", 2.0),
     "1 / λ": ("eigenvalue", 1.0),
     "1 - |cos|": ("projection", 1.0),
+    "1 / max λ": (HighestYet(), 1.0),
 }
 
 

@@ -19,9 +19,15 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    from numpy.typing import NDArray
+
     from bench.reproduce.window import Trace, Training
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+    Array: TypeAlias = NDArray[Any]
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#333333")
 
 
 def draw(found: dict[str, list[Trace]], trained: dict[str, Training], path: Path) -> None:
@@ -57,10 +63,20 @@ def _bundles(axes: Axes, bundles: dict[str, list[Trace]], what: str) -> None:
     for (name, traces), ink in zip(bundles.items(), COLOURS, strict=False):
         lines = np.array([getattr(trace, what) for trace in traces])
         steps = np.arange(1, lines.shape[1] + 1)
+        if len(bundles) > 1:
+            steps, lines = _binned(steps, lines)
         for line in lines:
             axes.plot(steps, line, color=ink, linewidth=0.5, alpha=0.35)
         axes.plot(steps, np.median(lines, axis=0), color=ink, linewidth=1.6, label=name)
-    axes.legend(loc="lower right" if what == "cosines" else "upper right", frameon=False)
+    if len(bundles) > 1:
+        axes.legend(loc="upper left" if what == "cosines" else "upper right", frameon=False)
+
+
+def _binned(steps: Array, lines: Array, bins: int = 100) -> tuple[Array, Array]:
+    """Means over bins of equal width on a logarithmic axis."""
+    starts = np.unique(np.geomspace(1, len(steps) + 1, bins).astype(int))[:-1] - 1
+    counts = np.diff([*starts, len(steps)])
+    return np.add.reduceat(steps, starts) / counts, np.add.reduceat(lines, starts, 1) / counts
 
 
 def _losses(axes: Axes, trained: dict[str, Training]) -> None:
@@ -69,7 +85,7 @@ def _losses(axes: Axes, trained: dict[str, Training]) -> None:
     axes.set_yscale("log")
     axes.set_xlabel("step")
     axes.set_title("loss of BasicCNN on digits, rate min(10, ...)")
-    axes.legend(loc="upper right", frameon=False)
+    axes.legend(loc="upper right", frameon=False, ncols=2)
 
 
 def _values(axes: Axes, trained: dict[str, Training]) -> None:

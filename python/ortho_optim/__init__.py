@@ -6,6 +6,7 @@ from ortho_optim.adaptive import (
     OrthogonalAdamW,
     OrthogonalRMSprop,
 )
+from ortho_optim.gradient_window import GradientWindow
 from ortho_optim.lars import LARS, OrthogonalLARS
 from ortho_optim.muon import Muon
 from ortho_optim.orthogonalized import Orthogonalized
@@ -19,6 +20,7 @@ from ortho_optim.wrap import orthogonalize
 __all__ = [
     "LARS",
     "SCALES",
+    "GradientWindow",
     "Muon",
     "OrthogonalAdagrad",
     "OrthogonalAdam",
