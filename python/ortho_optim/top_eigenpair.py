@@ -123,9 +123,9 @@ class TopEigenpair:
         step_size: bounds each group's learning rate during the step, and restores it afterwards, so
         that schedulers see their own. "eigenvalue": min(lr, c / eigenvalue); c = 2 is the thesis's
         form, on the edge of stability, where an estimate that is too small diverges. "projection":
-        min(lr, 1 - cosine). In training the eigenvalue falls with the gradients, and the bound rises:
-        docs/ops/window.md has a rule for runs longer than the window. Or a function of a `GradientWindow`. A group goes by the smallest bound
-        among the parts that share parameters with it.
+        min(lr, 1 - cosine). Or a function of a `GradientWindow`. A group goes by the smallest bound
+        among the parts that share parameters with it. The eigenvalue falls with the gradients, and
+        the bound rises: docs/ops/window.md has a rule for runs longer than the window.
 
         The gradients must be there before the step, and unscaled: no closure that makes them, and
         `scaler.unscale_(optimizer)` before `scaler.step(optimizer)`.
