@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
-from bench import compare, limits, muon, step, training
+from bench import compare, limits, muon, step, training, window
 
 # Each module has HELP, DESCRIPTION, EPILOG, add_arguments(parser) and run(arguments) -> exit code.
 COMMANDS = {
@@ -15,6 +15,7 @@ COMMANDS = {
     "muon": muon,
     "step": step,
     "training": training,
+    "window": window,
 }
 
 

@@ -12,6 +12,8 @@ from ortho_kernels.ops.frobenius_norm import frobenius_norm
 from ortho_kernels.ops.orthogonal_step_ import orthogonal_step_
 from ortho_kernels.ops.polar import polar
 from ortho_kernels.ops.polar_foreach import polar_foreach
+from ortho_kernels.ops.sketch import sketch
+from ortho_kernels.ops.window_step_ import window_step_
 from ortho_kernels.threads import get_num_threads, set_num_threads
 
 __all__ = [
@@ -27,4 +29,6 @@ __all__ = [
     "polar",
     "polar_foreach",
     "set_num_threads",
+    "sketch",
+    "window_step_",
 ]

@@ -72,10 +72,14 @@ def quoted(names: Iterable[str], last: str = "or") -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
-def check_matrices(op: str, name: str, dtype: str, shape: tuple[int, ...]) -> None:
-    """What every op asks of an input: a floating dtype and two dimensions."""
+def check_dtype(op: str, name: str, dtype: str) -> None:
     if dtype not in DTYPES:
         raise TypeError(f"{op}: {name} must be float16, bfloat16, float32 or float64, got {dtype}")
+
+
+def check_matrices(op: str, name: str, dtype: str, shape: tuple[int, ...]) -> None:
+    """What every op on matrices asks of an input: a floating dtype and two dimensions."""
+    check_dtype(op, name, dtype)
     if len(shape) < 2:
         raise ValueError(f"{op}: {name} must have at least 2 dimensions, got shape {shape}")
 

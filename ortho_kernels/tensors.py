@@ -37,6 +37,17 @@ def check_matrices(op: str, name: str, x: Tensor) -> None:
         checks.check_matrices(op, name, words(x.dtype), tuple(x.shape))
 
 
+def check_elements(op: str, name: str, xs: Sequence[Tensor]) -> None:
+    """The tensors of a call that reads their elements in whatever shape, on one device."""
+    for i, x in enumerate(xs):
+        if x.dtype not in DTYPES:
+            checks.check_dtype(op, f"{name}[{i}]", words(x.dtype))
+        if x.device != xs[0].device:
+            raise ValueError(
+                f"{op}: {name}[{i}] must be on {xs[0].device} like {name}[0], got {x.device}"
+            )
+
+
 def check_inputs(
     op: str, tensors: Sequence[Tensor], row_blocks: Sequence[int], name: str = "tensors"
 ) -> None:

@@ -72,6 +72,10 @@ class Target:
     def frobenius_norm(self, x: Tensor) -> Tensor:
         return ok.frobenius_norm(x.to(self.device), backend=self.backend).cpu()
 
+    def sketch(self, tensors: Any, dim: int, *, seed: int) -> Tensor:
+        tensors = [x.to(self.device) for x in tensors]
+        return ok.sketch(tensors, dim, seed=seed, backend=self.backend).cpu()
+
 
 needs_native = pytest.mark.skipif(native.module is None, reason=native.reason or "present")
 NATIVE = pytest.param(Target("native"), marks=needs_native, id="native")
@@ -175,3 +179,8 @@ def polynomial_bound(
     if form == "gram" and precision == "float32":
         bound = 1e-4
     return bound + (half_ulp(dtype) if dtype in (torch.float16, torch.bfloat16) else 0.0)
+
+
+def window_bound(dtype: torch.dtype) -> float:
+    """The promised error of window_step_'s eigenvalue (relative) and cosine, on the same rows."""
+    return {torch.float32: 1e-9, torch.bfloat16: 1e-3}[dtype]

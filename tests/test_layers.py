@@ -146,13 +146,20 @@ def test_no_import_cycle_in_the_kernel_package() -> None:
 
 def test_every_op_has_its_rooms() -> None:
     """The name is the address: an op's file in ops/ has its twins in the other rooms."""
-    for op in ("all_finite", "polar", "orthogonal_step_", "frobenius_norm"):
+    for op in (
+        "all_finite",
+        "frobenius_norm",
+        "orthogonal_step_",
+        "polar",
+        "sketch",
+        "window_step_",
+    ):
         for room in (KERNELS / "ops", KERNELS / "reference"):
             assert (room / f"{op}.py").is_file()
         assert (ROOT / "tests" / f"test_{op}.py").is_file()
         assert (CSRC / "core" / f"{op}.cc").is_file()
         assert (CSRC / "cpu" / f"{op}.cc").is_file()
-    for op in ("all_finite", "polar", "orthogonal_step_"):
+    for op in ("all_finite", "polar", "orthogonal_step_", "sketch"):
         assert (ROOT / "docs" / "ops" / f"{op}.md").is_file()
 
 

@@ -210,5 +210,6 @@ def test_a_failed_conversion_leaves_the_instance_alone():
 def test_public_names():
     bases = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "LARS")
     others = {"LARS", "SCALES", "Muon", "Orthogonalized", "Split", "orthogonalize", "split"}
+    others |= {"GradientWindow", "TopEigenpair"}
     assert {*ortho_optim.__all__} == others | {"transposed"} | {f"Orthogonal{b}" for b in bases}
     assert all(hasattr(ortho_optim, name) for name in ortho_optim.__all__)

@@ -103,12 +103,16 @@ Extent TouchedBytes(const ortho_tensor& tensor) {
 }
 
 ortho_status CheckTensor(const char* op, ArgumentName name, const ortho_tensor& tensor) {
+  if (IsFloating(tensor.dtype) && tensor.ndim < 2)
+    return Fail(ORTHO_VALUE_ERROR, "%s: %s must have at least 2 dimensions, got shape %s", op,
+                name.Text().c_str(), ShapeText(tensor).c_str());
+  return CheckElements(op, name, tensor);
+}
+
+ortho_status CheckElements(const char* op, ArgumentName name, const ortho_tensor& tensor) {
   if (!IsFloating(tensor.dtype))
     return Fail(ORTHO_TYPE_ERROR, "%s: %s must be float16, bfloat16, float32 or float64, got %s",
                 op, name.Text().c_str(), DtypeName(tensor.dtype).c_str());
-  if (tensor.ndim < 2)
-    return Fail(ORTHO_VALUE_ERROR, "%s: %s must have at least 2 dimensions, got shape %s", op,
-                name.Text().c_str(), ShapeText(tensor).c_str());
   return CheckMemory(op, name, tensor);
 }
 
@@ -166,6 +170,11 @@ ortho_status CheckOutput(const char* op, ArgumentName name, ArgumentName like,
                 name.Text().c_str(), like.Text().c_str());
   return ORTHO_OK;
 }
+
+Elements::Elements(const ortho_tensor& tensor)
+    : data(static_cast<char*>(tensor.data)),
+      dtype(KernelDtype(tensor.dtype)),
+      axis(MakeAxis(tensor, Strides(tensor), 0, tensor.ndim)) {}
 
 Matrices::Matrices(const ortho_tensor& tensor, int64_t row_blocks) {
   if (IsEmpty(tensor)) return;

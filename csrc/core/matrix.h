@@ -73,11 +73,24 @@ class Matrices {
   Axis places_;  // of their first elements
 };
 
-// What every op on matrices asks of a tensor: a floating dtype, 2 dimensions or more, at most 8, a
-// size that fits, a pointer where there are elements. `op` and `name` are for the words.
+// All elements of a tensor of any number of dimensions as one axis, in row-major order. The tensor
+// has passed CheckElements.
+struct Elements {
+  char* data = nullptr;
+  Dtype dtype = Dtype::kFloat32;
+  Axis axis;
+
+  Elements() = default;  // none
+  explicit Elements(const ortho_tensor& tensor);
+};
+
+// What every op asks of a tensor: a floating dtype, at most 8 dimensions, a pointer where there are
+// elements, a size that fits. `op` and `name` are for the words.
+ortho_status CheckElements(const char* op, ArgumentName name, const ortho_tensor& tensor);
+// The same of one that is read as matrices: 2 dimensions or more.
 ortho_status CheckTensor(const char* op, ArgumentName name, const ortho_tensor& tensor);
 
-// The last three of them, for ops that read tensors of other dtypes or fewer dimensions.
+// All of that but the dtype, for ops that read others too.
 ortho_status CheckMemory(const char* op, ArgumentName name, const ortho_tensor& tensor);
 
 // float16, bfloat16, float32 or float64: what kernels compute with.

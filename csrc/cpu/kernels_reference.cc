@@ -5,6 +5,7 @@
 #include "cpu/convert.h"
 #include "cpu/dot_pair.h"
 #include "cpu/kernel_table.h"
+#include "cpu/sketch_hash.h"
 #include "cpu/step_rule.h"
 
 namespace ortho::cpu {
@@ -153,6 +154,24 @@ void Step(const StepRule& rule, double scale, int64_t n, const StepArrays& at) {
   }
 }
 
+template <typename S>
+void Sketch(const SketchHash& hash, uint32_t index, int64_t n, const void* elements,
+            double* buckets) {
+  const S* x = static_cast<const S*>(elements);
+  for (int64_t i = 0; i < n; ++i)
+    AddToSketch(SketchWord(hash, index + static_cast<uint32_t>(i)), hash.dim,
+                static_cast<double>(Widen(x[i])), buckets);
+}
+
+template <typename S>
+void DotRows(int64_t rows, int64_t n, const void* window, int64_t stride, const void* vector,
+             double* sums) {
+  const S *row = static_cast<const S*>(window), *g = static_cast<const S*>(vector);
+  for (int64_t r = 0; r < rows; ++r, row += stride)
+    for (int64_t i = 0; i < n; ++i)
+      sums[r] += static_cast<double>(Widen(row[i])) * static_cast<double>(Widen(g[i]));
+}
+
 template <typename T>
 constexpr Kernels<T> MakeKernels() {
   return {kVector,
@@ -182,6 +201,8 @@ const KernelTable kReferenceKernels = {
      RoundToPairs},
     {MaxAbsHalf, MaxAbsBfloat, MaxAbsFloat, MaxAbsDouble},
     {RoundToHalf, RoundToBfloat},
-    {Step<float, Half>, Step<float, Bfloat>, Step<float, float>, Step<double, double>}};
+    {Step<float, Half>, Step<float, Bfloat>, Step<float, float>, Step<double, double>},
+    {Sketch<Half>, Sketch<Bfloat>, Sketch<float>, Sketch<double>},
+    {DotRows<float>, DotRows<Bfloat>}};
 
 }  // namespace ortho::cpu

@@ -5,7 +5,9 @@
 #include "cpu/simd_cholesky.h"
 #include "cpu/simd_product.h"
 #include "cpu/simd_rows.h"
+#include "cpu/simd_sketch.h"
 #include "cpu/simd_step.h"
+#include "cpu/simd_window.h"
 
 namespace ortho::cpu {
 namespace {
@@ -36,7 +38,9 @@ constexpr KernelTable MakeKernelTable(const char* name, const PairKernels& pairs
           pairs,
           {MaxAbsHalf, MaxAbsBfloat, MaxAbsFloat, MaxAbsDouble},
           {RoundToHalf, RoundToBfloat},
-          {Step<Half>, Step<Bfloat>, Step<float>, Step<double>}};
+          {Step<Half>, Step<Bfloat>, Step<float>, Step<double>},
+          {Sketch<Half>, Sketch<Bfloat>, Sketch<float>, Sketch<double>},
+          {DotRows<float>, DotRows<Bfloat>}};
 }
 
 }  // namespace

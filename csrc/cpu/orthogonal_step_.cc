@@ -13,6 +13,7 @@
 
 #include <algorithm>
 
+#include "cpu/pieces.h"
 #include "cpu/polar.h"
 #include "cpu/schedule.h"
 #include "cpu/step_rule.h"
@@ -20,10 +21,6 @@
 
 namespace ortho::cpu {
 namespace {
-
-bool IsUnit(const Axis& axis) {
-  return axis.dim_count == 0 && (axis.stride == 1 || axis.size == 1);
-}
 
 // Whether a column is contiguous and a row is not.
 bool GoesDown(const Matrix& matrix) { return IsUnit(matrix.rows) && !IsUnit(matrix.columns); }
@@ -51,46 +48,12 @@ struct Lines {
   }
 };
 
-// visit(address, stride, place in the row, how many) on the pieces of a line that one stride
-// describes.
-template <typename Visit>
-void ForPieces(const Lines& lines, int64_t line, int64_t begin, int64_t n, const Visit& visit) {
-  const Axis& inner = *lines.inner;
-  char* start = lines.data + lines.outer->Offset(line) * lines.item;
-  if (inner.dim_count == 0)
-    return visit(start + begin * inner.stride * lines.item, inner.stride, 0, n);
-  const Axis::Dim& last = inner.dims[inner.dim_count - 1];
-  for (int64_t i = 0; i < n;) {
-    const int64_t at = begin + i, here = std::min(n - i, last.size - at % last.size);
-    visit(start + inner.Offset(at) * lines.item, last.stride, i, here);
-    i += here;
-  }
-}
-
-// to[i * to_stride] = from[i * from_stride]
-void Copy(int64_t n, const char* from, int64_t from_stride, char* to, int64_t to_stride,
-          int64_t item) {
-  const auto copy = [&](const auto* source, auto* target) {
-    for (int64_t i = 0; i < n; ++i) target[i * to_stride] = source[i * from_stride];
-  };
-  if (item == 2)
-    copy(reinterpret_cast<const uint16_t*>(from), reinterpret_cast<uint16_t*>(to));
-  else if (item == 4)
-    copy(reinterpret_cast<const uint32_t*>(from), reinterpret_cast<uint32_t*>(to));
-  else
-    copy(reinterpret_cast<const uint64_t*>(from), reinterpret_cast<uint64_t*>(to));
-}
-
 void Gather(const Lines& lines, int64_t line, int64_t begin, int64_t n, char* row) {
-  ForPieces(lines, line, begin, n, [&](char* x, int64_t stride, int64_t i, int64_t here) {
-    Copy(here, x, stride, row + i * lines.item, 1, lines.item);
-  });
+  GatherPieces(*lines.inner, lines.At(line, 0), lines.item, begin, n, row);
 }
 
 void Scatter(const Lines& lines, int64_t line, int64_t begin, int64_t n, const char* row) {
-  ForPieces(lines, line, begin, n, [&](char* x, int64_t stride, int64_t i, int64_t here) {
-    Copy(here, row + i * lines.item, 1, x, stride, lines.item);
-  });
+  ScatterPieces(*lines.inner, lines.At(line, 0), lines.item, begin, n, row);
 }
 
 // What a pass goes over; g is only read. Without a direction w is written, without v no buffer.

@@ -40,6 +40,8 @@ PYBIND11_MODULE(_native, module) {
   DefinePolar(module);
   DefineOrthogonalStep(module);
   DefineFrobeniusNorm(module);
+  DefineSketch(module);
+  DefineWindowStep(module);
   module.def("set_num_threads", [](int32_t n) { Raise(ortho_set_num_threads(n)); }, py::arg("n"));
   module.def("get_num_threads", &ortho_get_num_threads);
   module.def("isa", [] {

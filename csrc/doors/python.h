@@ -46,5 +46,7 @@ void DefineAllFinite(pybind11::module_& module);
 void DefinePolar(pybind11::module_& module);
 void DefineOrthogonalStep(pybind11::module_& module);
 void DefineFrobeniusNorm(pybind11::module_& module);
+void DefineSketch(pybind11::module_& module);
+void DefineWindowStep(pybind11::module_& module);
 
 }  // namespace ortho::door

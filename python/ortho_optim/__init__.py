@@ -6,18 +6,21 @@ from ortho_optim.adaptive import (
     OrthogonalAdamW,
     OrthogonalRMSprop,
 )
+from ortho_optim.gradient_window import GradientWindow
 from ortho_optim.lars import LARS, OrthogonalLARS
 from ortho_optim.muon import Muon
 from ortho_optim.orthogonalized import Orthogonalized
 from ortho_optim.scales import SCALES
 from ortho_optim.sgd import OrthogonalSGD
 from ortho_optim.split import Split, split
+from ortho_optim.top_eigenpair import TopEigenpair
 from ortho_optim.views import transposed
 from ortho_optim.wrap import orthogonalize
 
 __all__ = [
     "LARS",
     "SCALES",
+    "GradientWindow",
     "Muon",
     "OrthogonalAdagrad",
     "OrthogonalAdam",
@@ -27,6 +30,7 @@ __all__ = [
     "OrthogonalSGD",
     "Orthogonalized",
     "Split",
+    "TopEigenpair",
     "orthogonalize",
     "split",
     "transposed",

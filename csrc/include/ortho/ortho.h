@@ -32,7 +32,7 @@ extern "C" {
 #define ORTHO_VERSION_MINOR 1
 #define ORTHO_VERSION_PATCH 0
 /* Raised by one whenever a struct or a signature on this page changes. */
-#define ORTHO_ABI_VERSION 2
+#define ORTHO_ABI_VERSION 3
 
 ORTHO_API int32_t ortho_abi_version(void);
 ORTHO_API const char* ortho_version(void); /* "0.1.0" */
@@ -181,6 +181,42 @@ ORTHO_API ortho_status ortho_all_finite(const ortho_tensor* tensors, int64_t cou
  */
 ORTHO_API ortho_status ortho_frobenius_norm(const ortho_tensor* x, const ortho_tensor* out,
                                             void* stream);
+
+/* ---- Op: sketch ---------------------------------------------------------------------------------
+ * The count-sketch of `count` tensors, taken as one vector x (each in row-major order):
+ *   out[bucket(i)] += sign(i) x[i],   summed in float64, in a fixed order, and rounded once
+ * with a bucket and a sign that depend on seed, i and out's length alone (docs/ops/sketch.md).
+ * tensors: any number of dimensions, mixed dtypes; out: (dim) float32, 1 <= dim <= 2^24. */
+ORTHO_API ortho_status ortho_sketch_workspace(const ortho_tensor* tensors, int64_t count,
+                                              int64_t dim, size_t* bytes);
+ORTHO_API ortho_status ortho_sketch(const ortho_tensor* tensors, int64_t count, uint64_t seed,
+                                    const ortho_tensor* out, void* workspace,
+                                    size_t workspace_bytes, void* stream);
+/* ---- Op: window_step_ ---------------------------------------------------------------------------
+ * Power iteration on the window of the last gradients (the thesis's algorithm 5), one step, in one
+ * pass over the window:
+ *
+ *   S_slot <- g;  w = S^T S v;  eigenvalue = sqrt(||w|| / filled) / sigma;  v <- w / ||w||;
+ *   cosine = |g^T v| / ||g||
+ *
+ * S is rounded to its own type, and v is S^T c. Where w is 0, as with c = 0 at the first step, v
+ * starts again from g / ||g||; a g of 0 has cosine 0. */
+typedef struct ortho_window {
+  ortho_tensor rows;         /* S: (s, p), float32 or bfloat16, unit stride along p */
+  ortho_tensor gram;         /* S S^T: (s, s), float64, contiguous */
+  ortho_tensor coefficients; /* c: (s,), float64, contiguous; zeros before the first step */
+} ortho_window;
+
+ORTHO_API ortho_status ortho_window_step_workspace(const ortho_window* window, size_t* bytes);
+/* g is `count` tensors of any shapes, strides and dtypes, p elements in all, each in row-major
+ * order. 0 <= slot < filled <= s; rows from `filled` on are not looked at, but for row `slot`. All
+ * three of the window are written. out: (2,), float64: eigenvalue and cosine.
+ *
+ * A g that is not finite in the type of S leaves the window as it is, and both of out are NaN. */
+ORTHO_API ortho_status ortho_window_step_(const ortho_window* window, const ortho_tensor* gradients,
+                                          int64_t count, int64_t slot, int64_t filled, double sigma,
+                                          const ortho_tensor* out, void* workspace,
+                                          size_t workspace_bytes, void* stream);
 
 /* ---- Threads and build
  * --------------------------------------------------------------------------*/

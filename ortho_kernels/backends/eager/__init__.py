@@ -7,6 +7,8 @@ from ortho_kernels.backends.eager.orthogonal_step_ import (
     supports_orthogonal_step_,
 )
 from ortho_kernels.backends.eager.polar import polar, polar_foreach, supports_polar
+from ortho_kernels.backends.eager.sketch import sketch, supports_sketch
+from ortho_kernels.backends.eager.window_step_ import supports_window_step_, window_step_
 
 __all__ = [
     "all_finite",
@@ -14,8 +16,12 @@ __all__ = [
     "orthogonal_step_",
     "polar",
     "polar_foreach",
+    "sketch",
     "supports_all_finite",
     "supports_frobenius_norm",
     "supports_orthogonal_step_",
     "supports_polar",
+    "supports_sketch",
+    "supports_window_step_",
+    "window_step_",
 ]

@@ -12,6 +12,8 @@ from ortho_kernels.backends.native.orthogonal_step_ import (
     supports_orthogonal_step_,
 )
 from ortho_kernels.backends.native.polar import polar, polar_by, polar_foreach, supports_polar
+from ortho_kernels.backends.native.sketch import sketch, supports_sketch
+from ortho_kernels.backends.native.window_step_ import supports_window_step_, window_step_
 
 __all__ = [
     "all_finite",
@@ -23,8 +25,12 @@ __all__ = [
     "polar_by",
     "polar_foreach",
     "reason",
+    "sketch",
     "supports_all_finite",
     "supports_frobenius_norm",
     "supports_orthogonal_step_",
     "supports_polar",
+    "supports_sketch",
+    "supports_window_step_",
+    "window_step_",
 ]
