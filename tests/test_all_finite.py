@@ -76,6 +76,19 @@ def test_of_a_view_what_it_shows_is_read_and_nothing_else(target: Target, layout
         memory[place] = 1
 
 
+def test_as_many_dimensions_as_there_may_be(target: Target) -> None:
+    """Of complex numbers one more than of real ones, if no two of them are one run."""
+    for dtype in (torch.float32, torch.complex64):
+        memory = torch.zeros([3] * 8, dtype=dtype)
+        view = memory[(slice(2),) * 8]
+        assert target.all_finite([view])
+        view[(1,) * 8] = float("nan")
+        assert not target.all_finite([view])
+        view[(1,) * 8] = 0
+        memory[(2,) * 8] = float("nan")
+        assert target.all_finite([view])
+
+
 def test_negative_strides_and_numpys_arrays(rng: Rng) -> None:
     if native.module is None:
         pytest.skip(native.reason)

@@ -40,31 +40,37 @@ Runs RunsOf(const KernelTable& table, const ortho_tensor& tensor) {
   if (is_complex) real = {ORTHO_DTYPE_FLOAT, static_cast<uint8_t>(real.bits / 2), 1};
   const int64_t per = is_complex ? 2 : 1;  // numbers of an element
 
-  Axis::Dim dims[Axis::kMaxDims + 1];
+  Axis::Dim dims[Axis::kMaxDims + 1];  // by stride, the largest first
   int count = 0;
+  const auto insert = [&](Axis::Dim dim) {
+    int at = count++;
+    for (; at > 0 && dims[at - 1].stride < dim.stride; --at) dims[at] = dims[at - 1];
+    dims[at] = dim;
+  };
   int64_t offset = 0, next = 1;
   for (int32_t d = tensor.ndim; d-- > 0;) {
     const int64_t size = tensor.shape[d], stride = tensor.strides ? tensor.strides[d] : next;
     next *= size;
     if (size == 1 || stride == 0) continue;
     if (stride < 0) offset += (size - 1) * stride * per;
-    dims[count++] = {size, std::abs(stride) * per};
+    insert({size, std::abs(stride) * per});
   }
-  if (is_complex) dims[count++] = {2, 1};
-  std::sort(dims, dims + count, [](auto a, auto b) { return a.stride > b.stride; });
+  if (is_complex) insert({2, 1});
 
-  Axis places;
+  int merged = 0;
   for (int d = 0; d < count; ++d) {
-    Axis::Dim* last = places.dim_count > 0 ? &places.dims[places.dim_count - 1] : nullptr;
-    if (last && last->stride == dims[d].stride * dims[d].size)
-      *last = {last->size * dims[d].size, dims[d].stride};
+    if (merged > 0 && dims[merged - 1].stride == dims[d].stride * dims[d].size)
+      dims[merged - 1] = {dims[merged - 1].size * dims[d].size, dims[d].stride};
     else
-      places.dims[places.dim_count++] = dims[d];
+      dims[merged++] = dims[d];
   }
-  Axis::Dim inner = {1, 1};
-  if (places.dim_count > 0) inner = places.dims[--places.dim_count];
+  const Axis::Dim inner = merged > 0 ? dims[--merged] : Axis::Dim{1, 1};
+  Axis places;
   places.size = 1;
-  for (int d = 0; d < places.dim_count; ++d) places.size *= places.dims[d].size;
+  for (places.dim_count = 0; places.dim_count < merged; ++places.dim_count) {
+    places.dims[places.dim_count] = dims[places.dim_count];
+    places.size *= dims[places.dim_count].size;
+  }
   const Dtype dtype = KernelDtype(real);
   const int64_t item = ItemSize(dtype);
   return {static_cast<const char*>(tensor.data) + offset * item,
